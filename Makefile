@@ -1,0 +1,92 @@
+# PYTHON=/path/to/python3.12 chooses the interpreter of a new .venv; otherwise the first that runs and is new enough.
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := schemas models streams
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-all check lint types imports doctest coverage bench-quality bench-speed lock build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+# A set-up that stopped half-way leaves .incomplete, and the next one starts from an empty environment.
+$(STAMP): requirements.lock pyproject.toml
+	@if [ -e $(VENV)/.incomplete ] || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		found=; for candidate in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+			if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+			then found=$$candidate; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo 'Rapport needs Python 3.11 or newer with its venv module, and none was found.' >&2; \
+			echo 'Install one (Debian, Ubuntu: apt-get install python3 python3-venv),' >&2; \
+			echo 'or name yours: make PYTHON=/path/to/python3.12 ...' >&2; \
+			exit 1; \
+		fi; \
+		echo "Setting up $(VENV) with $$($$found --version): about half a minute"; \
+		$$found -m venv --clear $(VENV); \
+	fi
+	@touch $(VENV)/.incomplete
+	@$(PIP) install --quiet --require-hashes --only-binary :all: -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@rm $(VENV)/.incomplete
+	@touch $@
+
+install: $(STAMP) ## set up .venv from the lock file; does nothing when it is up to date
+
+demo: $(STAMP) ## run the demonstration
+	@$(BIN)/rapport demo
+
+test: $(STAMP) ## run the fast tests
+	@$(BIN)/python -m pytest
+
+test-all: $(STAMP) ## run every test, the slow and the live ones too
+	@$(BIN)/python -m pytest -m ''
+
+check: lint types imports doctest coverage ## run everything that must hold before a commit
+
+lint: $(STAMP) ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP) ## check types, strictly
+	$(BIN)/mypy
+
+imports: $(STAMP) ## check that imports point one way
+	$(BIN)/lint-imports
+
+# pytest exits with 5 where it finds no doctest, which is no failure here.
+doctest: $(STAMP) ## run the examples in the docstrings
+	$(BIN)/python -m pytest -q --doctest-modules $(PACKAGES) || [ $$? -eq 5 ]
+
+coverage: $(STAMP) ## run the fast tests and report what they cover
+	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+bench-quality: $(STAMP) ## measure the quality of the models
+	@$(BIN)/python -m benchmarks.quality
+
+bench-speed: $(STAMP) ## measure throughput and latency
+	@$(BIN)/python -m benchmarks.speed
+
+# UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
+lock: ## write requirements.lock anew from pyproject.toml
+	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
+	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+# The wheel's own list of dependencies is what is tested, so they are resolved anew, held to the locked versions.
+build: $(STAMP) ## build the wheel and try it in an environment of its own
+	@rm -rf build dist && mkdir -p build
+	$(BIN)/python -m hatchling build
+	@sed -E 's/ *\\$$//; /^ +--hash/d' requirements.lock > build/constraints.txt
+	@$(BIN)/python -m venv build/venv
+	@build/venv/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: \
+		-c build/constraints.txt dist/*.whl
+	@cd build && venv/bin/rapport --version
+
+clean: ## remove everything that the other targets made
+	rm -rf $(VENV) build dist rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
+	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Throughput, latency, scale and quality: seeded, one command each."""

@@ -1,0 +1,1 @@
+"""What Rapport thinks: profiles, features, online models, decisions. Pure: no IO, no clock, no global randomness."""

@@ -1,0 +1,152 @@
+"""The engine's configuration: one frozen object, checked once, passed explicitly."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.base import DAY_MS, MINUTE_MS
+from schemas.money import ExchangeTable
+
+from .learning.model import ModelSpec
+from .learning.registry import EstimatorSpec
+
+Days = Annotated[float, Meta(gt=0, le=3650)]
+Minutes = Annotated[float, Meta(gt=0, le=525_600)]
+
+
+class ChurnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who counts as churned.
+
+    Parameters
+    ----------
+    horizon_days
+        No activity for this long after the prediction is churn. Frozen in each pending prediction.
+    honeymoon_days, honeymoon_orders
+        Early life ends after so many days or orders, whichever comes first.
+    cadence_factor
+        The own-cadence target's horizon is this many of the customer's own mean gaps ...
+    cadence_min_days, cadence_max_days
+        ... within these bounds.
+    activity
+        ``any``: any activity keeps a customer; ``orders``: only an order does (shops that see orders only).
+    """
+
+    horizon_days: Days = 30.0
+    honeymoon_days: Days = 45.0
+    honeymoon_orders: Annotated[int, Meta(ge=1)] = 3
+    cadence_factor: Annotated[float, Meta(gt=0, le=20)] = 3.0
+    cadence_min_days: Days = 7.0
+    cadence_max_days: Days = 180.0
+    activity: Literal["any", "orders"] = "any"
+
+
+class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The funnel's timers and horizons.
+
+    Parameters
+    ----------
+    browse_left_minutes, cart_left_minutes, checkout_left_minutes
+        Silence after which a browse, a cart or a checkout counts as left.
+    contact_days
+        Horizon of P(leaves contact details).
+    loyal_orders
+        Orders from which a customer is loyal.
+    sampling_days
+        At most one prediction per customer and target waits for its label in this period.
+    """
+
+    browse_left_minutes: Minutes = 120.0
+    cart_left_minutes: Minutes = 60.0
+    checkout_left_minutes: Minutes = 30.0
+    contact_days: Days = 7.0
+    loyal_orders: Annotated[int, Meta(ge=2)] = 3
+    sampling_days: Days = 3.0
+
+
+class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Engagement: P(a new visit within ``horizon_days``), predicted at most once in ``sampling_days``."""
+
+    horizon_days: Days = 7.0
+    sampling_days: Days = 7.0
+
+
+LOGISTIC = EstimatorSpec(
+    name="river.linear_model.LogisticRegression",
+    params={
+        "optimizer": {"class": "river.optim.AdaGrad", "lr": 0.05},
+        "intercept_lr": {"class": "river.optim.schedulers.InverseScaling", "learning_rate": 0.2, "power": 0.5},
+    },
+)
+CHURN_FEATURES = (
+    "quiet",
+    "late_visit",
+    "spent",
+    "order_value",
+    "once",
+    "refund_share",
+    "orders_30d",
+)
+
+
+def default_models() -> dict[str, ModelSpec]:
+    """The models that run where the configuration names none; how they were chosen: ``docs/quality.md``."""
+    churn = ModelSpec(estimator=LOGISTIC, prior=0.5, features=CHURN_FEATURES, weights={"quiet": 1.0})
+    return {
+        "churn.early": churn,
+        "churn.late": churn,
+        "churn.cadence": churn,
+        "engagement": ModelSpec(estimator=LOGISTIC, prior=0.3),
+        "contact": ModelSpec(estimator=LOGISTIC, prior=0.05),
+        "buys": ModelSpec(estimator=LOGISTIC, prior=0.05),
+    }
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that the engine is told.
+
+    Parameters
+    ----------
+    seed
+        Seed of all derived randomness: holdouts, tie-breaks.
+    typical_order
+        A usual order total in the reporting currency; centres the money features.
+    scoring_days
+        Period of the scoring timer of known customers.
+    money
+        The reporting currency and the rates into it.
+    models
+        Estimators by model name; those left out keep their defaults.
+    """
+
+    seed: int = 1
+    typical_order: Annotated[float, Meta(gt=0)] = 50.0
+    scoring_days: Days = 7.0
+    money: ExchangeTable = ExchangeTable()
+    churn: ChurnConfig = ChurnConfig()
+    funnel: FunnelConfig = FunnelConfig()
+    engagement: EngagementConfig = EngagementConfig()
+    models: dict[str, ModelSpec] = {}
+
+    def model_specs(self) -> dict[str, ModelSpec]:
+        """All models, the configured ones in place of the defaults.
+
+        >>> sorted(EngineConfig().model_specs())[:2]
+        ['buys', 'churn.cadence']
+        """
+        return default_models() | self.models
+
+
+def days_ms(days: float) -> int:
+    """Days in milliseconds.
+
+    >>> days_ms(0.5)
+    43200000
+    """
+    return round(days * DAY_MS)
+
+
+def minutes_ms(minutes: float) -> int:
+    """Minutes in milliseconds."""
+    return round(minutes * MINUTE_MS)

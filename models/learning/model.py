@@ -1,0 +1,212 @@
+"""One online model: an estimator with its progressive figures, drift alarm, feature means and way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite, log
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+from river.base import Classifier
+from river.drift import ADWIN
+
+from ..errors import ConfigError, SnapshotError
+from . import snapshots
+from .metrics import Metrics, clipped
+from .registry import EstimatorSpec, build
+from .state import NotExplicitError, extract, fill
+
+MEAN_WEIGHT = 1 / 2000
+GOOD_EVERY = 500
+
+
+class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model in configuration.
+
+    Parameters
+    ----------
+    estimator
+        What learns.
+    prior
+        Probability assumed before the first label, 0 to 1.
+    features
+        Names of the features used; empty: all. ``category``, ``channel`` and ``interval`` name the hashed ones.
+    weights
+        Weights to start from, by feature: before the first label the model then is the rule that they spell.
+    min_labels
+        Labels before the model may replace the rules; it must also beat the null then.
+    """
+
+    estimator: EstimatorSpec
+    prior: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    features: tuple[str, ...] = ()
+    weights: dict[str, float] = {}
+    min_labels: Annotated[int, Meta(ge=1)] = 200
+
+
+class OnlineModel:
+    """An estimator that is scored before it learns.
+
+    Parameters
+    ----------
+    name
+        The model's name, such as ``churn.late``.
+    spec
+        Its configuration.
+    targets
+        The targets whose predictions it makes: each has its own figures.
+
+    >>> spec = ModelSpec(estimator=EstimatorSpec(name="river.linear_model.LogisticRegression"), prior=0.5)
+    >>> model = OnlineModel("m", spec, ("t",))
+    >>> model.predict({"a": 1.0})
+    0.5
+    >>> model.learn({"a": 1.0}, True)
+    >>> model.version, model.predict({"a": 1.0}) > 0.5
+    (1, True)
+    """
+
+    def __init__(self, name: str, spec: ModelSpec, targets: Sequence[str]) -> None:
+        self.name = name
+        self.spec = spec
+        self.metrics = {target: Metrics() for target in targets}
+        self.version = 0
+        self.drifts = 0
+        self.rollbacks = 0
+        self._means: dict[str, float] = {}
+        self._estimator = self._fresh()
+        self._alarm = ADWIN()
+        self._drifted_at = 0
+        self._good: bytes | None = None
+
+    def _fresh(self) -> Classifier:
+        estimator = build(self.spec.estimator, self.name)
+        prior = clipped(self.spec.prior)
+        if hasattr(estimator, "intercept_init"):
+            estimator.intercept = log(prior / (1 - prior))
+        if self.spec.weights:
+            if not hasattr(estimator, "_weights"):
+                raise ConfigError(self.name, "weights to start from", "leave them out: only linear models have weights")
+            fill(estimator, {"object": {"_weights": {"vector": dict(self.spec.weights)}}})
+        return estimator
+
+    def predict(self, x: Mapping[str, float]) -> float:
+        """P(label) within [1e-4, 1 - 1e-4]; the prior where the estimator has no answer yet."""
+        p = self._estimator.predict_proba_one(x).get(True, self.spec.prior if not self.version else 0.0)
+        if not isfinite(p):
+            self._roll_back()
+            return clipped(self.spec.prior)
+        return clipped(p)
+
+    def score(self, target: str, p: float, null: float, label: bool) -> None:
+        """Enter an earlier prediction of ``target`` into the figures and the drift alarm."""
+        metrics = self.metrics[target]
+        loss = metrics.update(p, null, label)
+        before = self._alarm.estimation
+        self._alarm.update(loss)
+        if self._alarm.drift_detected and self._alarm.estimation > before:
+            self.drifts += 1
+            self._drifted_at = metrics.n
+
+    def learn(self, x: Mapping[str, float], label: bool) -> None:
+        """Learn one example whose time has come."""
+        self._estimator.learn_one(x, label)
+        self.version += 1
+        means = self._means
+        weight = max(MEAN_WEIGHT, 1 / self.version)
+        for feature, value in x.items():
+            mean = means.get(feature, 0.0)
+            means[feature] = mean + weight * (value - mean)
+        if self.version % GOOD_EVERY == 0:
+            self._keep_or_roll_back(x)
+
+    def _keep_or_roll_back(self, x: Mapping[str, float]) -> None:
+        if isfinite(self._estimator.predict_proba_one(x).get(True, 0.0)):
+            self._good = self._estimator_bytes()[1]
+        else:
+            self._roll_back()
+
+    def _roll_back(self) -> None:
+        """Return to the last good estimator, or to a fresh one."""
+        self.rollbacks += 1
+        self._estimator = self._fresh() if self._good is None else self._estimator_from(self._good)
+
+    def ready(self, target: str) -> bool:
+        """Whether the model has earned to replace the rules for ``target``: labels, skill, and no drift unhealed."""
+        metrics = self.metrics[target]
+        since = metrics.n - self._drifted_at if self._drifted_at else metrics.n
+        return metrics.skilled(self.spec.min_labels) and since >= self.spec.min_labels
+
+    def null(self, target: str) -> float:
+        """The rate without features, as known now."""
+        return self.metrics[target].rate(self.spec.prior)
+
+    def drivers(self, x: Mapping[str, float], most: int = 3) -> list[tuple[str, float]]:
+        """The features that move this prediction most from that of the mean customer, in log-odds, strongest first.
+
+        Exact for linear models (weight times difference from the mean); for others the effect of setting one
+        feature to its mean.
+        """
+        weights = getattr(self._estimator, "weights", None)
+        if isinstance(weights, dict):
+            effects = [(f, weights.get(f, 0.0) * (v - self._means.get(f, 0.0))) for f, v in x.items()]
+        else:
+            here = _logit(self.predict(x))
+            effects = [(f, here - _logit(self.predict({**x, f: self._means.get(f, 0.0)}))) for f in x]
+        effects.sort(key=lambda effect: (-abs(effect[1]), effect[0]))
+        return effects[:most]
+
+    def _estimator_bytes(self) -> tuple[str, bytes]:
+        try:
+            return "state", msgspec.msgpack.encode(extract(self._estimator))
+        except NotExplicitError:
+            return "pickle", snapshots.dump(self._estimator)
+
+    def _estimator_from(self, data: bytes) -> Classifier:
+        if data[:1] == b"\x80":  # msgpack state is a one-entry map (0x81); a pickle starts with its protocol mark
+            loaded: Classifier = snapshots.load(data, self.spec.estimator.allow)
+            return loaded
+        filled: Classifier = fill(self._fresh(), msgspec.msgpack.decode(data))
+        return filled
+
+    def snapshot(self, key: bytes) -> bytes:
+        """Estimator, optimiser, figures, drift alarm and way back as one signed unit."""
+        kind, estimator = self._estimator_bytes()
+        body: dict[str, Any] = {
+            "estimator": estimator,
+            "metrics": {target: msgspec.to_builtins(m) for target, m in self.metrics.items()},
+            "version": self.version,
+            "drifts": self.drifts,
+            "rollbacks": self.rollbacks,
+            "drifted_at": self._drifted_at,
+            "means": self._means,
+            "alarm": extract(self._alarm),
+            "good": self._good,
+        }
+        return snapshots.seal(self.name, self.version, kind, msgspec.msgpack.encode(body), key)
+
+    def restore(self, data: bytes, key: bytes) -> None:
+        """Take over a snapshot of the same model and configuration.
+
+        Raises
+        ------
+        SnapshotError
+            Where the snapshot is not this model's, not whole, or not signed with ``key``.
+        """
+        sealed = snapshots.unseal(data, self.name, key)
+        body = msgspec.msgpack.decode(sealed.payload)
+        if set(body["metrics"]) != set(self.metrics):
+            raise SnapshotError(f"snapshot of {self.name} has targets {sorted(body['metrics'])}; configuration changed")
+        self._estimator = self._estimator_from(body["estimator"])
+        self.metrics = {t: msgspec.convert(m, Metrics) for t, m in body["metrics"].items()}
+        self.version = body["version"]
+        self.drifts = body["drifts"]
+        self.rollbacks = body["rollbacks"]
+        self._drifted_at = body["drifted_at"]
+        self._means = body["means"]
+        self._alarm = fill(ADWIN(), body["alarm"])
+        self._good = body["good"]
+
+
+def _logit(p: float) -> float:
+    return log(p / (1 - p))

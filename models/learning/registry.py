@@ -1,0 +1,83 @@
+"""River estimators by dotted name: any classifier under ``river.``, or one that the configuration allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from msgspec import Struct
+from river.base import Classifier
+
+from ..errors import ConfigError
+
+Params = Mapping[str, Any]
+
+
+class EstimatorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An estimator in configuration.
+
+    Parameters
+    ----------
+    name
+        Dotted name of a class; several, in order, make a pipeline.
+    params
+        Arguments of the (last) class. A table with ``class`` is built first: ``{class = "river.optim.SGD", lr = 0.05}``.
+    allow
+        Dotted names outside ``river.`` that may be loaded.
+    """
+
+    name: str | tuple[str, ...]
+    params: Params = {}
+    allow: tuple[str, ...] = ()
+
+
+def build(spec: EstimatorSpec, where: str = "estimator") -> Classifier:
+    """A fresh estimator.
+
+    Raises
+    ------
+    ConfigError
+        Where the name is not allowed, is not there, is no classifier, or refuses its arguments.
+
+    >>> build(EstimatorSpec(name="river.linear_model.LogisticRegression", params={"l2": 0.1})).l2
+    0.1
+    >>> build(EstimatorSpec(name=("river.preprocessing.StandardScaler", "river.naive_bayes.GaussianNB"))).predict_one({})
+    >>> build(EstimatorSpec(name="os.system"))
+    Traceback (most recent call last):
+    ...
+    models.errors.ConfigError: estimator: class os.system; use a name under river., or add it to allow = [...]
+    """
+    names = (spec.name,) if isinstance(spec.name, str) else spec.name
+    if not names:
+        raise ConfigError(where, "no class", "give a dotted name such as river.linear_model.LogisticRegression")
+    steps = [_make(name, spec.params if name == names[-1] else {}, spec.allow, where) for name in names]
+    model: Any = steps[0]
+    for step in steps[1:]:
+        model = model | step
+    if not callable(getattr(model, "learn_one", None)) or not callable(getattr(model, "predict_proba_one", None)):
+        raise ConfigError(where, f"class {names[-1]}", "use a binary classifier: it needs predict_proba_one")
+    built: Classifier = model
+    return built
+
+
+def _make(name: str, params: Params, allow: tuple[str, ...], where: str) -> Any:
+    if not (name.startswith("river.") or name in allow):
+        raise ConfigError(where, f"class {name}", "use a name under river., or add it to allow = [...]")
+    module, _, attribute = name.rpartition(".")
+    try:
+        cls = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(where, f"class {name}", f"check its spelling ({error})") from error
+    if not isinstance(cls, type):
+        raise ConfigError(where, f"{name}, which is no class", "give the dotted name of a class")
+    arguments = {
+        key: _make(value["class"], {k: v for k, v in value.items() if k != "class"}, allow, where)
+        if isinstance(value, Mapping) and "class" in value
+        else value
+        for key, value in params.items()
+    }
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(where, f"arguments {sorted(arguments)}", f"{name} says: {error}") from error

@@ -1,0 +1,121 @@
+"""Decisions out: the record of what was decided about a customer, why, and what else was possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from .base import CustomerId, Id, Millis, Name
+
+Topic = Literal["offers", "nudges", "recommendations", "leads", "replies", "segments"]
+Arm = Literal["treated", "holdout", "shadow"]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Action(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What to do: on which channel, with which offer and creative; ``cost`` in the reporting currency."""
+
+    id: Id
+    channel: Name
+    offer: Name = ""
+    creative: Name = ""
+    cost: float = 0.0
+    items: tuple[Id, ...] = ()
+
+
+class Reason(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One reason in words and numbers.
+
+    Parameters
+    ----------
+    feature
+        Name of the fact or feature.
+    value
+        Its value when the decision was made.
+    weight
+        Its contribution to the score in log-odds; 0 for a condition that simply held.
+    text
+        The same in words.
+    """
+
+    feature: Name
+    value: float
+    weight: float = 0.0
+    text: str = ""
+
+
+class Candidate(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A campaign and action that could have been chosen, with its expected gain in the reporting currency."""
+
+    campaign: Name
+    action: Name
+    gain: float
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision about one customer at one moment; with arm ``treated`` it is a trigger.
+
+    Parameters
+    ----------
+    id
+        Stable: derived from the customer, the campaign and the event that led to it, so a repeat keeps it.
+    topic
+        The outbound topic for a trigger; holdout and shadow decisions go to ``decisions`` only.
+    arm
+        ``treated`` (sent), ``holdout`` (chosen, withheld, consumes caps as a send would) or ``shadow`` (campaign in shadow mode).
+    flag
+        Empty, or why the decision must be left out of effect estimates (``mixed_history``).
+    issued_at, expires_at
+        Milliseconds UTC, partition time.
+    effect_source
+        ``configured`` until uplift has been learned.
+    scores
+        Probabilities the decision was based on, by model.
+    reasons
+        The strongest first.
+    eligible
+        The set after all gates, the chosen one included, best first.
+    propensity
+        Probability with which the policy chooses this action given the eligible set.
+    suppressed
+        Candidates that a gate stopped at this moment: campaign -> reason.
+    models
+        Versions of the models used.
+    source
+        Id of the event that led to the decision.
+    """
+
+    id: Id
+    customer: CustomerId
+    campaign: Name
+    topic: Topic
+    action: Action
+    arm: Arm
+    issued_at: Millis
+    expires_at: Millis
+    source: str
+    signal: Name
+    effect: float
+    effect_source: Literal["configured", "learned"] = "configured"
+    gain: float = 0.0
+    propensity: Probability = 1.0
+    scores: Mapping[str, float] = {}
+    reasons: tuple[Reason, ...] = ()
+    eligible: tuple[Candidate, ...] = ()
+    suppressed: Mapping[str, str] = {}
+    models: Mapping[str, int] = {}
+    flag: Name = ""
+
+
+class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="conversion", tag_field="kind"):
+    """The goal event of a campaign, within its attribution window, for either arm."""
+
+    decision: Id
+    customer: CustomerId
+    campaign: Name
+    arm: Arm
+    goal: Name
+    occurred_at: Millis
+    value: float = 0.0

@@ -1,0 +1,1 @@
+"""What moves: agents, transport, checkpoints, replay, configuration and the command line."""
