@@ -17,6 +17,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from models.simulator import Shop, ShopConfig
@@ -44,7 +45,7 @@ def order_moments(orders: dict[str, list[tuple[float, float]]]) -> Moments:
     gaps = []
     for history in orders.values():
         days = sorted({int(day) for day, _ in history})
-        gaps += [later - earlier for earlier, later in zip(days, days[1:], strict=False)]
+        gaps += [later - earlier for earlier, later in pairwise(days)]
     return {
         "order value: sd of log": statistics.pstdev(math.log(value) for value in values),
         "order value: p90 / median": quantile(values, 0.9) / quantile(values, 0.5),
@@ -63,7 +64,7 @@ def click_moments(sessions: Sequence[Sequence[tuple[str, str]]]) -> Moments:
     lengths = [len(session) for session in sessions]
     products = Counter(product for session in sessions for _, product in session if product)
     ranked = sorted(products.values(), reverse=True)
-    pairs = [a[0] == b[0] for session in sessions for a, b in zip(session, session[1:], strict=False)]
+    pairs = [a[0] == b[0] for session in sessions for a, b in pairwise(session)]
     return {
         "clicks per session: mean": statistics.mean(lengths),
         "clicks per session: median": statistics.median(lengths),

@@ -94,8 +94,7 @@ def default_models() -> dict[str, ModelSpec]:
     """The models that run where the configuration names none; how they were chosen: ``docs/quality.md``."""
     churn = ModelSpec(estimator=LOGISTIC, prior=0.5, features=CHURN_FEATURES, weights={"quiet": 1.0})
     return {
-        "churn.early": churn,
-        "churn.late": churn,
+        "churn": churn,
         "churn.cadence": churn,
         "engagement": ModelSpec(estimator=LOGISTIC, prior=0.3),
         "contact": ModelSpec(estimator=LOGISTIC, prior=0.05),

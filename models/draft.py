@@ -82,6 +82,7 @@ class Draft:
         "conversions",
         "counts",
         "decisions",
+        "delay_ms",
         "erased_at",
         "event",
         "examples",
@@ -116,6 +117,7 @@ class Draft:
         self.erased_at = profile.erased_at
         self.late = profile.late
         self.mixed = profile.mixed
+        self.delay_ms = profile.delay_ms
         self.moments: set[str] = set()
         self.signals: list[Signal] = []
         self.decisions: list[Decision] = []
@@ -193,6 +195,7 @@ class Draft:
             self.erased_at,
             self.late,
             self.mixed,
+            self.delay_ms,
         )
 
     def step(self) -> Step:

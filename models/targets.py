@@ -115,8 +115,8 @@ def _within(interval: int) -> Horizon:
 
 
 TARGETS: tuple[TargetSpec, ...] = (
-    TargetSpec("churn.early", "churn.early", _early, _gone, "churn"),
-    TargetSpec("churn.late", "churn.late", _late, _gone, "churn"),
+    TargetSpec("churn.early", "churn", _early, _gone, "churn"),
+    TargetSpec("churn.late", "churn", _late, _gone, "churn"),
     TargetSpec("churn.cadence", "churn.cadence", _own_cadence, _gone, "churn"),
     TargetSpec("engagement", "engagement", _week, _visits, "engagement"),
     TargetSpec("contact", "contact", _stranger, _left_contact, "contact"),

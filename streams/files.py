@@ -121,7 +121,7 @@ def write_lines(path: str | Path, lines: Iterable[bytes], *, stdout: BinaryIO | 
     Raises
     ------
     FileError
-        Where the file cannot be written.
+        Where the file cannot be written. Errors of standard output, such as a reader that left, pass unchanged.
 
     >>> out = io.BytesIO()
     >>> write_lines("-", [b"one", b"two"], stdout=out), out.getvalue()

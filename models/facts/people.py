@@ -105,7 +105,7 @@ def outcome_reported(draft: Draft, event: o.OutcomeReported, config: EngineConfi
         draft.contact = contact.responded(draft.contact, event.outcome)
     if event.outcome in ("opened", "clicked"):
         visit.touch(draft, config)
-    draft.count(f"outcome|{event.campaign}|{event.outcome}")
+    draft.count(f"outcome|{event.outcome}")
 
 
 def nothing(draft: Draft, event: Event, config: EngineConfig) -> None:

@@ -32,16 +32,17 @@ def _set_out(draft: Draft, config: EngineConfig, when: int) -> None:
     orders = draft.orders.count
     stage = LOYALTY if orders >= config.funnel.loyal_orders else PURCHASE if orders else AWARENESS
     draft.journey = journey.begin(draft.journey, stage, when)
-    draft.count(f"stage|{stage}")
+    draft.count("stage|0" if stage == AWARENESS else "returning_buyer")
 
 
 def reach(draft: Draft, stage: int) -> None:
     """Move up to ``stage`` where the customer is not further yet; entering one is a moment to score."""
     if stage <= draft.journey.stage:
         return
+    for passed in range(max(0, draft.journey.stage) + 1, stage + 1):
+        draft.count(f"stage|{passed}")
     draft.journey = journey.advance(draft.journey, stage, at(draft))
     draft.moments.add("stage")
-    draft.count(f"stage|{stage}")
 
 
 def leave(draft: Draft, kind: str, minutes: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isfinite, log
 from typing import Annotated, Any
 
@@ -74,9 +74,10 @@ class OnlineModel:
         self.drifts = 0
         self.rollbacks = 0
         self._means: dict[str, float] = {}
+        self._features = spec.features
         self._estimator = self._fresh()
-        self._alarm = ADWIN()
-        self._drifted_at = 0
+        self._alarms = {target: ADWIN() for target in targets}
+        self._drifted_at = dict.fromkeys(targets, 0)
         self._good: bytes | None = None
 
     def _fresh(self) -> Classifier:
@@ -90,9 +91,9 @@ class OnlineModel:
             fill(estimator, {"object": {"_weights": {"vector": dict(self.spec.weights)}}})
         return estimator
 
-    def predict(self, x: Mapping[str, float]) -> float:
+    def predict(self, x: dict[str, float]) -> float:
         """P(label) within [1e-4, 1 - 1e-4]; the prior where the estimator has no answer yet."""
-        p = self._estimator.predict_proba_one(x).get(True, self.spec.prior if not self.version else 0.0)
+        p = self._estimator.predict_proba_one(self._used(x)).get(True, self.spec.prior if not self.version else 0.0)
         if not isfinite(p):
             self._roll_back()
             return clipped(self.spec.prior)
@@ -102,14 +103,16 @@ class OnlineModel:
         """Enter an earlier prediction of ``target`` into the figures and the drift alarm."""
         metrics = self.metrics[target]
         loss = metrics.update(p, null, label)
-        before = self._alarm.estimation
-        self._alarm.update(loss)
-        if self._alarm.drift_detected and self._alarm.estimation > before:
+        alarm = self._alarms[target]
+        before = alarm.estimation
+        alarm.update(loss)
+        if alarm.drift_detected and alarm.estimation > before:
             self.drifts += 1
-            self._drifted_at = metrics.n
+            self._drifted_at[target] = metrics.n
 
-    def learn(self, x: Mapping[str, float], label: bool) -> None:
+    def learn(self, x: dict[str, float], label: bool) -> None:
         """Learn one example whose time has come."""
+        x = self._used(x)
         self._estimator.learn_one(x, label)
         self.version += 1
         means = self._means
@@ -120,7 +123,11 @@ class OnlineModel:
         if self.version % GOOD_EVERY == 0:
             self._keep_or_roll_back(x)
 
-    def _keep_or_roll_back(self, x: Mapping[str, float]) -> None:
+    def _used(self, x: dict[str, float]) -> dict[str, float]:
+        """The features that this model reads."""
+        return {name: x[name] for name in self._features if name in x} if self._features else x
+
+    def _keep_or_roll_back(self, x: dict[str, float]) -> None:
         if isfinite(self._estimator.predict_proba_one(x).get(True, 0.0)):
             self._good = self._estimator_bytes()[1]
         else:
@@ -134,19 +141,20 @@ class OnlineModel:
     def ready(self, target: str) -> bool:
         """Whether the model has earned to replace the rules for ``target``: labels, skill, and no drift unhealed."""
         metrics = self.metrics[target]
-        since = metrics.n - self._drifted_at if self._drifted_at else metrics.n
+        since = metrics.n - self._drifted_at[target]
         return metrics.skilled(self.spec.min_labels) and since >= self.spec.min_labels
 
     def null(self, target: str) -> float:
         """The rate without features, as known now."""
         return self.metrics[target].rate(self.spec.prior)
 
-    def drivers(self, x: Mapping[str, float], most: int = 3) -> list[tuple[str, float]]:
+    def drivers(self, x: dict[str, float], most: int = 3) -> list[tuple[str, float]]:
         """The features that move this prediction most from that of the mean customer, in log-odds, strongest first.
 
         Exact for linear models (weight times difference from the mean); for others the effect of setting one
         feature to its mean.
         """
+        x = self._used(x)
         weights = getattr(self._estimator, "weights", None)
         if isinstance(weights, dict):
             effects = [(f, weights.get(f, 0.0) * (v - self._means.get(f, 0.0))) for f, v in x.items()]
@@ -180,7 +188,7 @@ class OnlineModel:
             "rollbacks": self.rollbacks,
             "drifted_at": self._drifted_at,
             "means": self._means,
-            "alarm": extract(self._alarm),
+            "alarms": {target: extract(alarm) for target, alarm in self._alarms.items()},
             "good": self._good,
         }
         return snapshots.seal(self.name, self.version, kind, msgspec.msgpack.encode(body), key)
@@ -204,7 +212,7 @@ class OnlineModel:
         self.rollbacks = body["rollbacks"]
         self._drifted_at = body["drifted_at"]
         self._means = body["means"]
-        self._alarm = fill(ADWIN(), body["alarm"])
+        self._alarms = {target: fill(ADWIN(), alarm) for target, alarm in body["alarms"].items()}
         self._good = body["good"]
 
 

@@ -60,6 +60,10 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
         When erasure was asked for; 0 where it was not. What happened before is dropped.
     late
         Events that came after a later one had been processed.
+    mixed
+        Whether contacts of two identities were folded together: such a history is left out of effect estimates.
+    delay_ms
+        How long the last event took from its occurrence to its arrival.
     """
 
     customer: str
@@ -84,6 +88,7 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
     erased_at: int = 0
     late: int = 0
     mixed: bool = False
+    delay_ms: int = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -141,6 +146,7 @@ def merge(user: Profile, anonymous: Profile) -> Profile:
         erased_at=user.erased_at,
         late=user.late + anonymous.late,
         mixed=user.mixed or bool(anonymous.contact.log),
+        delay_ms=user.delay_ms,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from models.simulator.config import Contact, ShopConfig, SimulationError
+from models.simulator.config import Contact, Sent, ShopConfig, SimulationError
 from models.simulator.ledger import Record
 from models.simulator.shop import Shop
 
-__all__ = ["Contact", "Record", "Shop", "ShopConfig", "SimulationError"]
+__all__ = ["Contact", "Record", "Sent", "Shop", "ShopConfig", "SimulationError"]

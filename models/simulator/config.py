@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -37,6 +37,16 @@ class Contact(Protocol):
     @property
     def issued_at(self) -> int:
         """Epoch milliseconds, UTC."""
+
+
+class Sent(NamedTuple):
+    """A contact as the shop took it in."""
+
+    id: str
+    customer: str
+    campaign: str
+    channel: str
+    issued_at: int  # when it took effect
 
 
 class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):

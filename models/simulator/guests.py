@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import exp, log, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -72,5 +72,5 @@ class Guests:
 
 def _poisson(draw: float, mean: float) -> int:
     if mean > 500:
-        return max(0, round(mean + mean**0.5 * NormalDist().inv_cdf(min(max(draw, 1e-12), 1 - 1e-12))))
+        return max(0, round(mean + sqrt(mean) * NormalDist().inv_cdf(min(max(draw, 1e-12), 1 - 1e-12))))
     return int(poisson_many(np.array([draw]), np.array([mean]))[0])

@@ -3,6 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """A message and what came of it; -1 where nothing did. Times are epoch milliseconds."""
+
+    trigger_id: str
+    campaign: str
+    at_ms: int
+    channel: str
+    strength: float
+    on_phone: bool
+    recent: int  # messages in the seven days before
+    bounced: bool
+    opened_ms: int
+    clicked_ms: int
+    unsubscribed_ms: int
 
 
 @dataclass(slots=True)
@@ -22,9 +39,10 @@ class Record:
     cancelled: list[int] = field(default_factory=list)  # times of Order Cancelled
     cancelled_orders: list[int] = field(default_factory=list)  # the times of those orders
     refunds: list[tuple[int, int]] = field(default_factory=list)  # time of the refund, time of its order
-    scores: list[tuple[int, int, bool]] = field(default_factory=list)  # time, score 0-10, whether that order was refunded
-    contacts: list[tuple[int, str, float]] = field(default_factory=list)  # time, channel, strength
-    opened: list[int] = field(default_factory=list)
+    scores: list[tuple[int, int, bool]] = field(
+        default_factory=list
+    )  # time, score 0-10, whether that order was refunded
+    messages: list[Message] = field(default_factory=list)
     subscribed: bool = False
     left_ms: int = -1  # -1: still there
     unsubscribed_ms: int = -1

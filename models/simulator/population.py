@@ -6,7 +6,7 @@ willingness to buy are independent of both, so that neither orders nor traits te
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import exp, log
 from statistics import NormalDist
 
@@ -18,7 +18,7 @@ from models.simulator.config import DAY_MS, ShopConfig
 from models.simulator.randomness import Bools, Floats, Ints, Words, derive, derive_many, uniform
 
 NORMAL = NormalDist()
-_EDGES = tuple(i / 20 for i in range(20)) + (0.97, 0.99, 0.999, 1.0)
+_EDGES = (*(i / 20 for i in range(20)), 0.97, 0.99, 0.999, 1.0)
 PERSUADABLE, SURE_THING, LOST_CAUSE, SLEEPING_DOG = range(4)
 RESPONSES = ("persuadable", "sure thing", "lost cause", "sleeping dog")
 SOURCES = ("newsletter", "search", "social", "referral", "ads")
@@ -35,7 +35,10 @@ _RESPONSE_WEIGHTS = tuple(
 )  # by source: so that a model can learn from traits whom a message moves
 ZONE_WEIGHTS = tuple(accumulate(weight for _, weight in ZONES))
 AGENTS = (
-    ("mobile", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1"),
+    (
+        "mobile",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Safari/604.1",
+    ),
     ("mobile", "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 Chrome/139.0.0.0 Mobile Safari/537.36"),
     ("desktop", "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/139.0.0.0 Safari/537.36"),
     ("desktop", "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.5 Safari/605.1.15"),
@@ -47,7 +50,7 @@ _AGENT_WEIGHTS = tuple(accumulate((0.32, 0.26, 0.24, 0.12, 0.06)))
 
 def rate_grid(config: ShopConfig) -> tuple[Floats, Floats]:
     """Visit rates per day and their prior weights, both of shape (23,): quantiles of a lognormal, finer in the tail."""
-    middles = [(low + high) / 2 for low, high in zip(_EDGES, _EDGES[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(_EDGES)]
     rates = [exp(log(config.visit_rate_median) + config.visit_rate_sigma * NORMAL.inv_cdf(q)) for q in middles]
     return np.array(rates), np.diff(np.array(_EDGES))
 
@@ -56,7 +59,23 @@ def hazards(config: ShopConfig, calendar: Calendar, birth_day: int, day: int) ->
     """The chance, by class of loyalty, that a customer born on `birth_day` leaves at the start of `day`, shape (3,)."""
     early = 1 + config.honeymoon * exp(-(day - birth_day) / config.honeymoon_days)
     factor = early * (calendar.dropout(day) if day >= 0 else 1.0)
-    return np.minimum(0.9, np.array(config.dropout_rates) * factor)
+    return np.asarray(np.minimum(0.9, np.array(config.dropout_rates) * factor))
+
+
+def response_prior(config: ShopConfig, source: int, consent_email: bool, consent_sms: bool) -> Floats:
+    """P(response type | source, consents), shape (4,): all that is known before the first message."""
+    cumulated = np.array(_RESPONSE_WEIGHTS[source])
+    weights = np.diff(cumulated, prepend=0.0)
+    for response in range(4):
+        email, sms = consent_chances(config, response)
+        weights[response] *= (email if consent_email else 1 - email) * (sms if consent_sms else 1 - sms)
+    return np.asarray(weights / weights.sum())
+
+
+def consent_chances(config: ShopConfig, response: int) -> tuple[float, float]:
+    """P(consents to e-mail), P(consents to SMS): sleeping dogs more rarely."""
+    chance = min(1.0, config.consent_share * (0.6 if response == SLEEPING_DOG else 1.05))
+    return chance, chance * 0.5
 
 
 def loyalty_prior(config: ShopConfig, calendar: Calendar, birth_day: int) -> Floats:
@@ -64,7 +83,7 @@ def loyalty_prior(config: ShopConfig, calendar: Calendar, birth_day: int) -> Flo
     weights = np.array(config.dropout_weights)
     for day in range(birth_day + 1, 0):
         weights = weights * (1 - hazards(config, calendar, birth_day, day))
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 class Device:
@@ -120,9 +139,9 @@ class Person:
         self.budget = exp(0.35 * _normal(uniform(key, 10)))
         self.favourite = int(uniform(key, 11) * 10)
         self.subscriber = uniform(key, 12) < config.subscriber_share
-        leaning = 0.6 if self.response == SLEEPING_DOG else 1.05
-        self.consent_email = uniform(key, 13) < config.consent_share * leaning
-        self.consent_sms = uniform(key, 14) < config.consent_share * leaning * 0.5
+        email, sms = consent_chances(config, self.response)
+        self.consent_email = uniform(key, 13) < email
+        self.consent_sms = uniform(key, 14) < sms
         self.scanner = uniform(key, 15) < 0.04
         self.company = int(uniform(key, 17) * 40) if uniform(key, 16) < 0.04 else -1
         self.devices = [Device(config, derive(key, 20))]

@@ -14,6 +14,9 @@ from models.simulator.randomness import uniform
 
 _OPENS = (0.5, 0.42, 0.08, 0.3)  # by response type
 _CLICKS = (0.5, 0.25, 0.05, 0.06)  # given opened
+OPENS_WITHIN_MS = 600 * MINUTE_MS  # by the cube of a uniform: half of them within 75 minutes
+UNSUBSCRIBES_WITHIN_MS = 20 * MINUTE_MS
+LEAVES_WITHIN_MS = 30 * MINUTE_MS
 _PHONE_TASTE = {"email": (0.75, 1.15), "sms": (1.3, 0.5), "push": (1.4, 0.4)}  # on a phone, on a desktop
 
 
@@ -49,6 +52,16 @@ def open_chance(response: int, channel: str, on_phone: bool) -> float:
     return min(0.95, _OPENS[response] * (phone if on_phone else desktop))
 
 
+def click_chance(response: int, strength: float) -> float:
+    """P(an opened message is clicked)."""
+    return _CLICKS[response] * min(1.0, strength)
+
+
+def annoyance(response: int, recent: int) -> float:
+    """P(a message makes the customer unsubscribe), after `recent` others in seven days."""
+    return min(0.9, (0.12 if response == SLEEPING_DOG else 0.004) * (1 + 0.5 * recent))
+
+
 def respond(
     config: ShopConfig,
     key: int,
@@ -74,20 +87,19 @@ def respond(
         calls += [Call(arrives + 700, opened), Call(arrives + 1_400, clicked)]
     leaves = unsubscribes = -1
     if there and response == SLEEPING_DOG and uniform(key, 3) < config.dog_leaves * strength:
-        leaves = arrives + 1 + int(uniform(key, 4) * 30 * MINUTE_MS)
-    annoyed = (0.12 if response == SLEEPING_DOG else 0.004) * (1 + 0.5 * recent) if strength else 0.0
-    if there and uniform(key, 5) < annoyed:
-        unsubscribes = arrives + 1 + int(uniform(key, 6) * 20 * MINUTE_MS)
+        leaves = arrives + 1 + int(uniform(key, 4) * LEAVES_WITHIN_MS)
+    if there and strength and uniform(key, 5) < annoyance(response, recent):
+        unsubscribes = arrives + 1 + int(uniform(key, 6) * UNSUBSCRIBES_WITHIN_MS)
         spam = channel == "email" and uniform(key, 7) < 0.3
         calls.append(Call(unsubscribes, "Email Marked as Spam" if spam else "Unsubscribed"))
     if not there or uniform(key, 8) >= open_chance(response, channel, on_phone):
         return Response(tuple(calls), -1, -1, -1, leaves, unsubscribes)
-    opens = arrives + 1_000 + int(uniform(key, 9) ** 3 * 600 * MINUTE_MS)
+    opens = arrives + 1_000 + int(uniform(key, 9) ** 3 * OPENS_WITHIN_MS)
     if opened:
         calls.append(Call(opens, opened))
-    persuaded = opens if response == PERSUADABLE and uniform(key, 10) < 0.8 * strength else -1
+    persuaded = opens if response == PERSUADABLE and strength else -1
     visit = -1
-    if uniform(key, 11) < _CLICKS[response] * min(1.0, strength):
+    if uniform(key, 11) < click_chance(response, strength):
         visit = opens + 4_000 + int(uniform(key, 12) * MINUTE_MS)
         calls.append(Call(visit, clicked))
     return Response(tuple(calls), opens, visit, persuaded, leaves, unsubscribes)

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from math import exp
 from typing import Any
 
 import numpy as np
 
 from models.simulator.calendar import Calendar
-from models.simulator.catalogue import Catalogue, pick
-from models.simulator.config import DAY_MS, Contact, ShopConfig, SimulationError
+from models.simulator.catalogue import Catalogue
+from models.simulator.config import DAY_MS, Contact, Sent, ShopConfig, SimulationError
+from models.simulator.decisions import Decisions
 from models.simulator.envelope import Arrival, Properties, Writer
 from models.simulator.guests import Guests
-from models.simulator.ledger import Record
+from models.simulator.ledger import Message, Record
 from models.simulator.orders import Order, place
 from models.simulator.population import AGENTS, Device, Person, Population
 from models.simulator.randomness import derive, derive_text, poisson_many, uniform, uniform_many
 from models.simulator.response import led_conversion, respond
-from models.simulator.scores import cumulated
-from models.simulator.visit import Answer, Visit, VisitWriter
+from models.simulator.visit import Visit, VisitWriter
 
-_DAY, _VISIT, _GUEST, _BOT, _CONTACT, _LED, _LEAVES, _REFUND, _CANCEL, _FAREWELL = range(10)
-_ANSWER_AFTER_MS = 3 * DAY_MS
+_DAY, _VISIT, _GUEST, _BOT, _CONTACT, _LED, _LEAVES, _REFUND, _CANCEL, _FAREWELL, _PERSUADED = range(11)
 
 
 class Shop:
@@ -41,6 +39,7 @@ class Shop:
     Attributes:
         records: what truly happened, by customer index.
         population: who the customers truly are.
+        sent: the messages taken in, each at the instant it took effect.
 
     >>> shop = Shop(ShopConfig(customers=50, days=10))
     >>> events = shop.advance(shop.now_ms + DAY_MS)
@@ -58,6 +57,7 @@ class Shop:
         self.catalogue = Catalogue(derive(self._key, 3))
         self.population = Population(config, self.calendar, derive(self._key, 4))
         self.records = [Record() for _ in self.population.persons]
+        self._decisions = Decisions(config, self.catalogue, self.records)
         self._writer = Writer(config)
         self._written = written
         self._visits = VisitWriter(self.catalogue, self._writer)
@@ -70,10 +70,10 @@ class Shop:
                 self._births.setdefault(person.birth_day, []).append(person.index)
         count = config.customers
         self._persuaded_until = np.full(count, -1, dtype=np.int64)  # day index
-        self._unasked: dict[int, Order] = {}
-        self._sent: set[int] = set()
+        self._persuaded_by = np.zeros(count)  # strength of the last message that persuaded
+        self._seen: set[int] = set()
+        self.sent: list[Sent] = []
         self._strengths = dict(config.campaign_strength)
-        self._refunded: set[str] = set()
         self._people = {f"u:{person.user_id}": person.index for person in self.population.persons}
         for person in self.population.persons:
             for device in person.devices:
@@ -94,7 +94,9 @@ class Shop:
             SimulationError: `until_ms` lies in the past.
         """
         if until_ms < self.now_ms:
-            raise SimulationError(f"until_ms {until_ms} is before the shop's present {self.now_ms}: advance only forward")
+            raise SimulationError(
+                f"until_ms {until_ms} is before the shop's present {self.now_ms}: advance only forward"
+            )
         for trigger in triggers:
             self._send(trigger)
         agenda = self._agenda
@@ -108,6 +110,15 @@ class Shop:
         """Draw the lives from tomorrow on (UTC) anew: same people, same past, another future. 0 is the first one."""
         self._future = future
         self._future_day = (self.now_ms - self.config.start_ms) // DAY_MS + 1
+
+    def silence(self) -> None:
+        """Write no events from now on."""
+        self._written = False
+        self._waiting.clear()
+
+    def customer(self, address: str) -> int | None:
+        """The index of `u:USER` or `a:ANONYMOUS`, None for nobody the shop keeps track of."""
+        return self._people.get(address)
 
     def day(self, at_ms: int) -> int:
         """The index of the UTC day of an instant; the shop's first day is 0."""
@@ -143,6 +154,9 @@ class Shop:
             self._visit(self.population.persons[who], at_ms, word, what)
         elif kind == _LEAVES:
             self._leave(who, at_ms)
+        elif kind == _PERSUADED:
+            self._persuaded_until[who] = self.day(at_ms) + self.config.effect_days
+            self._persuaded_by[who] = what
         elif kind == _REFUND:
             self._refund(self.population.persons[who], at_ms, word, what)
         elif kind == _CANCEL:
@@ -162,17 +176,23 @@ class Shop:
         heappush(self._agenda, (config.start_ms + (day + 1) * DAY_MS, _DAY, day + 1, 0, None))
         purpose = self._draw(day)
         for index in self._births.get(day, ()):
-            heappush(self._agenda, (people.persons[index].birth_ms, _VISIT, index, derive(int(people.keys[index]), 99), None))
+            heappush(
+                self._agenda, (people.persons[index].birth_ms, _VISIT, index, derive(int(people.keys[index]), 99), None)
+            )
         active = people.there & (people.birth_day < day)
         early = 1 + config.honeymoon * np.exp(-np.maximum(day - people.birth_day, 0) / config.honeymoon_days)
         hazard = np.array(config.dropout_rates)[people.loyalty] * early * self.calendar.dropout(day)
         persuaded = self._persuaded_until >= day
-        hazard = np.minimum(0.9, hazard) * np.where(persuaded, config.persuaded_dropout, 1.0)
+        hazard = np.minimum(0.9, hazard) * np.where(persuaded, config.persuaded_dropout**self._persuaded_by, 1.0)
         gone = active & (uniform_many(people.keys, purpose, 1) < hazard)
         start_ms = config.start_ms + day * DAY_MS
         for index in np.flatnonzero(gone).tolist():
             self._leave(index, start_ms)
-        means = people.rate * self.calendar.visits(day) * np.where(persuaded, config.persuaded_visits, 1.0)
+        means = (
+            people.rate
+            * self.calendar.visits(day)
+            * np.where(persuaded, config.persuaded_visits**self._persuaded_by, 1.0)
+        )
         counts = poisson_many(uniform_many(people.keys, purpose, 2), means)
         counts[~active | gone] = 0
         for index in np.flatnonzero(counts).tolist():
@@ -199,105 +219,30 @@ class Shop:
             heappush(self._agenda, (later, _FAREWELL, index, derive(person.key, 42), None))
 
     def _visit(self, person: Person, at_ms: int, word: int, led: tuple[str, str, str] | None) -> None:
-        if not self.population.there[person.index]:
+        index = person.index
+        if not self.population.there[index]:
             return
-        config, record = self.config, self.records[person.index]
-        first = not person.existing and not record.visits and not record.led
-        if led is None and not first and uniform(word, 2) < config.stray_share:
-            record.hidden += 1
-            self._write(
-                Visit(word, at_ms, Device(config, derive(word, 3)), person.zone, person.source, person.favourite,
-                      None, False, False, False, None, None, None)
-            )  # fmt: skip
-            return
-        device, owner = self._device(person, word)
-        leaks = owner != person.index and led is None and uniform(word, 5) < config.leak_share
-        if leaks:
-            self.records[owner].visits.append(at_ms)
-            record.hidden += 1
-            self._write(
-                Visit(word, at_ms, device, person.zone, person.source, person.favourite,
-                      None, False, False, False, None, None, None)
-            )  # fmt: skip
-            return
-        (record.visits if led is None else record.led).append(at_ms)
-        signs_up = not person.signed_up and uniform(word, 6) < config.sign_up
-        signed_in = signs_in = False
-        if signs_up:
-            person.signed_up = True
-        elif person.signed_up:
-            linked = device.first_user >= 0
-            signed_in = linked and (owner != person.index or uniform(word, 7) < config.signed_in_share)
-            signs_in = not linked or (not signed_in and uniform(word, 7) < 1.3 * config.signed_in_share)
-        answer = self._answer(person, at_ms, word) if signed_in or signs_in else None
-        order = self._order(person, at_ms, word, led) if person.signed_up else None
-        if signs_up or signs_in or signed_in or order is not None:
-            if record.registered_ms < 0:
-                record.registered_ms = person.registered_ms = at_ms
-                record.subscribed = person.subscriber
-            if device.first_user < 0:
-                device.first_user = person.index
-        self._write(
-            Visit(word, at_ms, device, person.zone, person.source, person.favourite, person, signed_in, signs_in,
-                  signs_up, order, answer, led)
-        )  # fmt: skip
+        wish = self.calendar.conversion(self.day(at_ms))
+        if led is not None:
+            wish *= led_conversion(person.response, self.config.persuaded_conversion)
+        elif self._persuaded_until[index] >= self.day(at_ms):
+            wish *= self.config.persuaded_conversion ** float(self._persuaded_by[index])
+        visit = self._decisions.visit(person, at_ms, word, led, wish)
+        if visit.person is not None and visit.order is not None:
+            order = visit.order
+            if order.refund_at_ms >= 0:
+                heappush(self._agenda, (order.refund_at_ms, _REFUND, index, word, order))
+            elif order.cancel_at_ms >= 0:
+                heappush(self._agenda, (order.cancel_at_ms, _CANCEL, index, word, order))
+        self._write(visit)
 
     def _write(self, visit: Visit) -> None:
         if self._written:
             self._visits.write(visit)
 
-    def _device(self, person: Person, word: int) -> tuple[Device, int]:
-        """The device of a visit and the index of its owner."""
-        shared = person.shared
-        draw = uniform(word, 4)
-        if person.signed_up and shared is not None and shared.first_user == person.index - 1 and draw < 0.5:
-            return shared, person.index - 1
-        if person.signed_up and len(person.devices) > 1 and draw > 0.7:
-            return person.devices[1], person.index
-        return person.devices[0], person.index
-
-    def _order(self, person: Person, at_ms: int, word: int, led: tuple[str, str, str] | None) -> Order | None:
-        day = self.day(at_ms)
-        factor = self.calendar.conversion(day)
-        if led is not None:
-            factor *= led_conversion(person.response, self.config.persuaded_conversion)
-        elif self._persuaded_until[person.index] >= day:
-            factor *= self.config.persuaded_conversion
-        orders = self.records[person.index].orders
-        if orders and self.config.sated_days > 0:
-            factor *= 1 - exp((orders[-1][0] - at_ms) / (self.config.sated_days * DAY_MS))
-        if uniform(word, 8) >= min(0.9, factor / (1 + exp(-person.conversion_logit))):
-            return None
-        coupon = led is not None or uniform(word, 9) < 0.08
-        order = place(self.config, self.catalogue, word, at_ms, person.favourite, person.budget, coupon)
-        record = self.records[person.index]
-        record.orders.append((at_ms, order.total))
-        record.led_orders += led is not None
-        self._unasked[person.index] = order
-        if order.refund_at_ms >= 0:
-            heappush(self._agenda, (order.refund_at_ms, _REFUND, person.index, word, order))
-        elif order.cancel_at_ms >= 0:
-            heappush(self._agenda, (order.cancel_at_ms, _CANCEL, person.index, word, order))
-        return order
-
-    def _answer(self, person: Person, at_ms: int, word: int) -> Answer | None:
-        """Asked once per order, at the first visit three days after it or later."""
-        order = self._unasked.get(person.index)
-        if order is None or at_ms < order.at_ms + _ANSWER_AFTER_MS:
-            return None
-        del self._unasked[person.index]
-        score = rating = -1
-        if uniform(word, 10) < self.config.survey_share:
-            refunded = order.order_id in self._refunded
-            score = pick(cumulated(person.loyalty, refunded), uniform(word, 11))
-            self.records[person.index].scores.append((at_ms, score, refunded))
-        if uniform(word, 12) < self.config.review_share:
-            rating = min(5, max(1, round(3.9 + order.lines[0].product.quality + 2.4 * (uniform(word, 13) - 0.5))))
-        return Answer(order, score, rating) if score >= 0 or rating >= 0 else None
-
     def _refund(self, person: Person, at_ms: int, word: int, order: Order) -> None:
         self.records[person.index].refunds.append((at_ms, order.at_ms))
-        self._refunded.add(order.order_id)
+        self._decisions.refunded.add(order.order_id)
         self._aside(person, word, 900, at_ms, "Order Refunded", _reversal(order))
         if uniform(word, 63) < self.config.refund_dropout:
             self._leave(person.index, at_ms)
@@ -327,18 +272,21 @@ class Shop:
         if index is None:
             return
         word = derive(derive_text(self.population.persons[index].key, contact.id), self._future)
-        if word in self._sent:
+        if word in self._seen:
             return
-        self._sent.add(word)
+        self._seen.add(word)
         what = (contact.id, contact.campaign, contact.channel)
-        heappush(self._agenda, (max(contact.issued_at, self.now_ms), _CONTACT, index, word, what))
+        at_ms = max(contact.issued_at, self.now_ms)
+        self.sent.append(Sent(contact.id, contact.customer, contact.campaign, contact.channel, at_ms))
+        heappush(self._agenda, (at_ms, _CONTACT, index, word, what))
 
     def _contacted(self, person: Person, at_ms: int, word: int, what: tuple[str, str, str]) -> None:
         trigger, campaign, channel = what
+        if at_ms < person.birth_ms:
+            return
         record, index = self.records[person.index], person.index
         strength = self._strengths.get(campaign, 1.0)
-        recent = sum(at_ms - 7 * DAY_MS < at for at, _, _ in record.contacts)
-        record.contacts.append((at_ms, channel, strength))
+        recent = sum(at_ms - 7 * DAY_MS < message.at_ms for message in record.messages)
         phone = AGENTS[person.devices[0].agent][0] == "mobile"
         there = bool(self.population.there[index])
         response = respond(
@@ -349,11 +297,13 @@ class Shop:
             properties["email_id"] = trigger
         for number, call in enumerate(response.calls):
             self._aside(person, word, 910 + number, call.at_ms, call.name, properties)
-        if response.opened_ms >= 0:
-            record.opened.append(response.opened_ms)
+        bounced = response.calls[0].name == "Email Bounced"
+        record.messages.append(
+            Message(trigger, campaign, at_ms, channel, strength, phone, recent, bounced, response.opened_ms,
+                    response.visit_ms, response.unsubscribes_ms)
+        )  # fmt: skip
         if response.persuaded_ms >= 0:
-            until = self.day(response.persuaded_ms) + self.config.effect_days
-            self._persuaded_until[index] = max(self._persuaded_until[index], until)
+            heappush(self._agenda, (response.persuaded_ms, _PERSUADED, index, word, strength))
         if response.unsubscribes_ms >= 0 and record.unsubscribed_ms < 0:
             record.unsubscribed_ms = response.unsubscribes_ms
         if response.visit_ms >= 0:

@@ -64,9 +64,7 @@ class VisitWriter:
         for index in range(30 + int(rng.random() * 91)):
             product = products[(first + index) % len(products)]
             page = {"page": _page(f"/p/{product.product_id}", product.name)}
-            self._writer.write(
-                key, index, at_ms, device, 2, "track", "Product Viewed", _product(product), None, page
-            )
+            self._writer.write(key, index, at_ms, device, 2, "track", "Product Viewed", _product(product), None, page)
             at_ms += 80 + int(rng.random() * 500)
 
 
@@ -184,7 +182,7 @@ class _Session:
             )
 
     def _browse(self, buys: bool) -> None:
-        rng, catalogue = self._rng, self._catalogue
+        rng = self._rng
         clicks = max(1, min(120, round(4.4 * exp(1.05 * NORMAL.inv_cdf(0.0005 + 0.999 * rng.random()))))) - 1
         favourite = self._visit.favourite
         category = favourite if rng.random() < 0.6 else pick(_CATEGORY_WEIGHTS, rng.random())

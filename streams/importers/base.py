@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from schemas.base import Event
-from schemas.errors import printable
+from schemas.errors import FOUND_MAX, printable
 from schemas.events import AnyEvent
 from schemas.money import exact
 from streams.files import FileError, Progress, read_lines
@@ -150,7 +150,7 @@ def table(
     else:
         summary.file = "the lines given"
         lines = iter(source)
-    wanted = f"the {summary.source} file, whose columns include {', '.join(columns.values())}"
+    wanted = f"the {summary.source} file with the columns {', '.join(columns.values())}"
     header = next(lines, None)
     if header is None or not header.strip():
         raise ImportFileError(summary.file, "nothing" if header is None else "an empty line", f"give {wanted}", line=1)
@@ -159,9 +159,8 @@ def table(
     places = {key(name): place for place, name in enumerate(names)}
     missing = [shown for wanted_key, shown in columns.items() if wanted_key not in places]
     if missing:
-        raise ImportFileError(
-            summary.file, f"no column {', '.join(missing)} in {printable(header, 50)!r}", f"give {wanted}", line=1
-        )
+        lacks = f"its header lacks {', '.join(missing)}: give {wanted}"
+        raise ImportFileError(summary.file, f"'{printable(header, FOUND_MAX - 2)}'", lacks, line=1)
     pick = itemgetter(*(places[wanted_key] for wanted_key in columns))
     width = len(names)
     number = 1
@@ -176,13 +175,21 @@ def table(
         raise ImportFileError(summary.file, "a header and no line below it", f"give {wanted}", line=1)
 
 
-def counted(events: Iterable[AnyEvent], summary: Summary) -> Iterator[AnyEvent]:
+def counted(
+    events: Iterable[AnyEvent], summary: Summary, remedies: Mapping[str, str] | None = None
+) -> Iterator[AnyEvent]:
     """Pass events on and count them.
+
+    Parameters
+    ----------
+    remedies
+        What to do where every line was skipped, by the reason that took most of them; for the others, to give the
+        original file.
 
     Raises
     ------
     ImportFileError
-        Where there is none: the reason that took most lines is the likely remedy.
+        Where there is none.
     """
     customers: set[str] = set()
     tally: Counter[type[Event]] = Counter()
@@ -198,13 +205,9 @@ def counted(events: Iterable[AnyEvent], summary: Summary) -> Iterator[AnyEvent]:
     if not customers:
         reason, count = summary.skipped.most_common(1)[0] if summary.skipped else ("no reason", 0)
         line, found = summary.first.get(reason, First(0, "no usable line"))
-        raise ImportFileError(
-            summary.file,
-            found or "nothing",
-            f"no line became an event and {count:,} of {summary.lines:,} were skipped for {reason!r}: "
-            f"give the original {summary.source} file",
-            line=line,
-        )
+        remedy = (remedies or {}).get(reason, f"give the original {summary.source} file")
+        account = f"no line became an event, {count:,} of {summary.lines:,} were skipped for {reason!r}"
+        raise ImportFileError(summary.file, f"'{found}'", f"{account}: {remedy}", line=line)
 
 
 @lru_cache(maxsize=1 << 16)

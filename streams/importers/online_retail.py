@@ -41,6 +41,10 @@ _COLUMNS = {
     "unitprice": "UnitPrice",
     "customerid": "CustomerID",
 }
+_REMEDIES = {
+    "no_customer": "keep invoices without a customer with --anonymous",
+    "time": "write times as 2010-12-01 08:26",
+}
 _ZERO = Decimal(0)
 
 
@@ -77,7 +81,7 @@ def online_retail(source: Source, *, anonymous: bool = False, progress: Progress
         "online-retail",
         flags=("local British times taken as UTC", "cancellations name no original order, so each refunds itself"),
     )
-    return Import(counted(_events(source, anonymous, summary, progress), summary), summary)
+    return Import(counted(_events(source, anonymous, summary, progress), summary, _REMEDIES), summary)
 
 
 class _Invoice:

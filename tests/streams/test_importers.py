@@ -158,6 +158,14 @@ class TestOnlineRetail:
         assert order.total.amount == 1_003
         assert [count for note, count in summary.notes.items() if "past the first 1,000" in note] == [3]
 
+    @pytest.mark.parametrize(
+        ("line", "remedy"),
+        [(retail_line(customer=""), "--anonymous"), (retail_line(when="12/1/2010 8:26"), "2010-12-01 08:26")],
+    )
+    def test_where_every_line_is_skipped_the_remedy_is_named(self, line: str, remedy: str) -> None:
+        with pytest.raises(ImportFileError, match=remedy):
+            list(online_retail([RETAIL, line, line]).events)
+
     def test_customer_numbers_of_copies_through_floats_are_the_same(self) -> None:
         events, _ = drawn(online_retail([RETAIL, retail_line(customer="17850.0"), retail_line()]))
         assert only(OrderCompleted, events).customer == "u:17850"
@@ -288,7 +296,7 @@ class TestWrongFiles:
     def test_a_missing_column_is_named(self, importer: Importer, header: str, column: str) -> None:
         error = self.failure(importer, [header.replace(column + ",", "nonsense,"), "1"])
         assert error.line == 1
-        assert error.found.startswith(f"no column {column} in ")
+        assert error.remedy.startswith(f"its header lacks {column}: give the ")
 
     @pytest.mark.parametrize("line", ["<!doctype html>", '{"event": "home"}', "\x00\ufffd\x07", '"open', ","])
     def test_another_format(self, importer: Importer, header: str, column: str, line: str) -> None:
@@ -299,6 +307,7 @@ class TestWrongFiles:
     def test_no_line_that_becomes_an_event(self, importer: Importer, header: str, column: str) -> None:
         error = self.failure(importer, [header, "x", "y"])
         assert error.line == 2
+        assert error.found == "'x'"
         assert "2 of 2 were skipped for 'fields'" in error.remedy
 
     def test_a_truncated_archive(self, importer: Importer, header: str, column: str, tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""The engine: one event and one profile in; the next profile, decisions, examples and timers out. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from schemas.base import Event
+from schemas.control import ModelPublished, Tick, TimerDue
+from schemas.identity import HandedOver, Linked
+
+from . import engagement, signals
+from .config import EngineConfig, days_ms
+from .draft import Draft, Signal, Step
+from .facts import HANDLERS
+from .learning.model import OnlineModel
+from .policy.campaigns import Campaigns
+from .policy.decide import DEFER, Decider
+from .profile.profile import SEEN_MAX, Profile
+from .randomness import hash64
+from .scoring import ALL_GROUPS, IN_VISIT, Scorer
+
+LEFT = ("browse", "cart", "checkout")
+
+
+class Engine:
+    """Updates, scores and decides, one event at a time.
+
+    The only state of its own is what campaigns have spent (``ledger``); models are read, never taught, here.
+
+    Parameters
+    ----------
+    config
+        The engine's configuration.
+    campaigns
+        Checked campaigns.
+    models
+        The models to score with, by name; shared with the learner where learning is inline.
+
+    >>> from schemas.clickstream import PageViewed
+    >>> from models.learning.learner import Learner
+    >>> config = EngineConfig()
+    >>> engine = Engine(config, Campaigns(), Learner(config.model_specs()).models)
+    >>> event = PageViewed(id="1", customer="u:7", occurred_at=0, received_at=0)
+    >>> engine.step(event, None, 0).profile.session.number
+    1
+    """
+
+    def __init__(self, config: EngineConfig, campaigns: Campaigns, models: Mapping[str, OnlineModel]) -> None:
+        self.config = config
+        self.scorer = Scorer(config, models)
+        self.decider = Decider(config, campaigns, models)
+        self._scoring_ms = days_ms(config.scoring_days)
+
+    def step(self, event: Event, profile: Profile | None, now: int) -> Step:
+        """Step one customer over one event.
+
+        Parameters
+        ----------
+        event
+            An event of this customer, or one of its timers that fell due.
+        profile
+            The customer's profile; None where there is none yet.
+        now
+            Partition time, milliseconds UTC; never below an earlier call's.
+
+        Returns
+        -------
+        Step
+            What follows from the event; nothing of it has been done.
+        """
+        if profile is None:
+            profile = Profile(event.customer, clock=now)
+        draft = Draft(profile, event, now)
+        if isinstance(event, TimerDue):
+            self._fire(draft, event)
+        elif isinstance(event, (Tick, ModelPublished)):
+            pass
+        elif not self._refused(draft, event):
+            self._observe(draft, event)
+        return draft.step()
+
+    def _refused(self, draft: Draft, event: Event) -> bool:
+        """Whether the event is a repeat, belongs to an erased past, or goes on to the device's user."""
+        seen = hash64(event.id)
+        if seen in draft.seen:
+            draft.count("duplicate")
+            return True
+        draft.seen = (*draft.seen, seen)[-SEEN_MAX:]
+        if draft.erased_at and event.occurred_at <= draft.erased_at:
+            draft.count("after_erasure")
+            return True
+        if draft.linked and not isinstance(event, (Linked, HandedOver)):
+            draft.messages.append(_forwarded(event, draft.linked))
+            draft.count("forwarded")
+            return True
+        draft.delay_ms = max(0, event.received_at - event.occurred_at)
+        if event.occurred_at < draft.before.activity.at:
+            draft.late += 1
+            draft.count("late")
+        return False
+
+    def _observe(self, draft: Draft, event: Event) -> None:
+        handler = HANDLERS.get(type(event))
+        if handler is None:
+            draft.count(f"unhandled|{type(event).__name__}")
+            return
+        handler(draft, event, self.config)
+        if draft.erased_at != draft.before.erased_at:
+            return
+        if draft.moments:
+            signals.on_moments(draft)
+            self.decider.credit(draft)
+            self._score(draft)
+            self.decider.decide(draft)
+
+    def _score(self, draft: Draft) -> None:
+        if not draft.contact.profiling:
+            return
+        if draft.moments == {"stage"}:
+            self.scorer.score(draft, IN_VISIT)
+            return
+        self.scorer.score(draft, ALL_GROUPS)
+        known = draft.before.customer[0] == "u" or draft.orders.count
+        if known and not draft.due("score"):
+            draft.set_timer("score", draft.now + self._scoring_ms)
+
+    def _fire(self, draft: Draft, event: TimerDue) -> None:
+        """A timer fell due; one that was moved or taken away since does nothing."""
+        kind = event.kind
+        if draft.due(kind) != event.due:
+            draft.count("timer_void")
+            return
+        draft.set_timer(kind, 0)
+        if kind == "label":
+            self.scorer.mature(draft)
+        elif kind == "score":
+            self._periodic(draft)
+        elif kind in LEFT:
+            if draft.contact.profiling:
+                self.scorer.score(draft, IN_VISIT)
+            signals.on_left(draft, kind)
+            self.decider.decide(draft)
+        elif kind.startswith(DEFER):
+            campaign, _, started = kind.rpartition("@")
+            draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))
+            self.decider.decide(draft)
+
+    def _periodic(self, draft: Draft) -> None:
+        """Score a known customer, and go on doing so until it has been silent for a churn horizon."""
+        if not draft.contact.profiling:
+            return
+        score = engagement.points(draft.view(), draft.now).total
+        draft.trend = engagement.noted(draft.trend, draft.now, score)
+        self.scorer.score(draft, ALL_GROUPS)
+        last = max(draft.activity.at, draft.orders.last_at)
+        if draft.now - last <= days_ms(self.config.churn.horizon_days):
+            draft.set_timer("score", draft.now + self._scoring_ms)
+        signals.on_scored(draft, self.config)
+        self.decider.decide(draft)
+
+
+def _forwarded(event: Event, user: str) -> Event:
+    """The same event for the user that the device belongs to."""
+    return replace(event, customer=user, id=f"{event.id}>{user}"[:128])

@@ -1,0 +1,49 @@
+"""Reasons of a score in words and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from schemas.decisions import Reason
+
+from .config import EngineConfig
+from .encoding import as_mapping
+from .features import vector, words
+from .learning.model import OnlineModel
+from .profile.profile import Profile
+from .targets import BY_NAME
+
+REASONS_MAX = 3
+
+
+def reasons_for(
+    config: EngineConfig, models: Mapping[str, OnlineModel], profile: Profile, now: int, targets: Sequence[str]
+) -> tuple[Reason, ...]:
+    """The strongest drivers of the scores among ``targets``: how each moved the score from the mean customer's.
+
+    Parameters
+    ----------
+    now
+        Milliseconds UTC.
+    targets
+        Facts of the campaign's conditions; those that are no target are passed over.
+    """
+    reasons: list[Reason] = []
+    x: dict[str, float] | None = None
+    for name in targets:
+        spec = BY_NAME.get(name)
+        if spec is None:
+            continue
+        if x is None:
+            x = as_mapping(vector(profile, now, config.churn.horizon_days, config.typical_order))
+        for feature, weight in models[spec.model].drivers(x, REASONS_MAX):
+            direction = "raises" if weight > 0 else "lowers"
+            reasons.append(
+                Reason(
+                    feature=feature,
+                    value=round(x[feature], 4),
+                    weight=round(weight, 4),
+                    text=f"{words(feature)} {direction} {name}",
+                )
+            )
+    return tuple(reasons)

@@ -1,0 +1,139 @@
+"""Campaigns are data: what ``campaigns.toml`` may hold, with its defaults. Reading and checking: ``reading.py``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.decisions import Topic
+
+from .conditions import Condition
+from .durations import Duration
+
+Share = Annotated[float, Meta(ge=0, le=0.9)]
+Amount = Annotated[float, Meta(ge=0, le=1e9)]
+Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+
+SIGNALS: dict[str, str] = {
+    "cart_left": "a cart with something in it was left (silence of funnel.cart_left_minutes)",
+    "checkout_left": "a checkout was left (funnel.checkout_left_minutes)",
+    "browse_left": "products were looked at and nothing put into a cart (funnel.browse_left_minutes)",
+    "churn_risk": "a known customer past the honeymoon was scored (every scoring_days)",
+    "honeymoon_drop": "a customer in the first weeks lost engagement (at least 10 points) or went silent",
+    "ordered": "an order was placed",
+    "contact_left": "contact details were left for the first time",
+}
+
+
+class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """At most ``most`` contacts in any ``within`` of event time, per customer."""
+
+    most: Annotated[int, Meta(ge=1, le=40)]
+    within: Duration
+
+
+class ActionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One thing a campaign can do.
+
+    Parameters
+    ----------
+    channel
+        email, sms, push, site, ...: consent and channel caps go by it.
+    cost
+        Of one contact, in the reporting currency.
+    prior_effect
+        Assumed gain in P(goal), 0 to 1, until uplift has been learned; shown as "configured".
+    """
+
+    id: Identifier
+    channel: Identifier
+    offer: str = ""
+    creative: str = ""
+    cost: Amount = 0.0
+    prior_effect: Annotated[float, Meta(ge=0, le=1)] = 0.02
+
+
+class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the campaign wants, and for how long a contact may claim it."""
+
+    event: Literal["order", "visit", "contact"] = "order"
+    window: Duration = "7d"
+
+
+class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hours of the customer's own day in which nothing is sent: deferred to their end and checked again, or dropped."""
+
+    start: ClockTime
+    end: ClockTime
+    then: Literal["defer", "drop"] = "defer"
+
+
+class CampaignConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A campaign as written in the file; see ``docs/campaigns.md``."""
+
+    id: Identifier
+    signal: str
+    topic: Topic
+    actions: Annotated[tuple[ActionConfig, ...], Meta(min_length=1, max_length=20)]
+    when: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
+    mode: Literal["off", "shadow", "live"] = "shadow"
+    goal: Goal = Goal()
+    value: Amount | str = 0.0
+    caps: tuple[Cap, ...] = ()
+    budget_per_day: Amount | None = None
+    holdout: Share = 0.1
+    expires_after: Duration = "24h"
+    max_age: Duration = "1h"
+    quiet_hours: bool = True
+
+
+class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for all campaigns.
+
+    Parameters
+    ----------
+    timezone
+        IANA name for customers whose own is unknown.
+    consent
+        What counts where the customer said nothing: ``deny`` or ``allow``.
+    customer_caps, channel_caps
+        Caps over all campaigns, per customer, and per customer and channel.
+    global_holdout
+        Share of persons who never receive anything.
+    kill
+        True stops all triggers; decisions are still recorded, as suppressed.
+    """
+
+    timezone: str = "UTC"
+    consent: Literal["deny", "allow"] = "deny"
+    quiet_hours: QuietHours | None = None
+    customer_caps: tuple[Cap, ...] = ()
+    channel_caps: dict[str, tuple[Cap, ...]] = {}
+    global_holdout: Share = 0.0
+    kill: bool = False
+
+
+class Campaign(Struct, frozen=True, kw_only=True):
+    """A campaign, checked and ready: conditions parsed, durations in milliseconds."""
+
+    config: CampaignConfig
+    conditions: tuple[Condition, ...]
+    caps: tuple[tuple[int, int], ...]
+    expires_ms: int
+    max_age_ms: int
+    window_ms: int
+
+
+class Campaigns(Struct, frozen=True, kw_only=True):
+    """All campaigns by signal, and what holds for all of them."""
+
+    policy: PolicyConfig = PolicyConfig()
+    by_signal: dict[str, tuple[Campaign, ...]] = {}
+    customer_caps: tuple[tuple[int, int], ...] = ()
+    channel_caps: dict[str, tuple[tuple[int, int], ...]] = {}
+
+    def all(self) -> tuple[Campaign, ...]:
+        """Every campaign, in the order of the file within a signal."""
+        return tuple(c for campaigns in self.by_signal.values() for c in campaigns)

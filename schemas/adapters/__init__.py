@@ -1,0 +1,1 @@
+"""From what sites already send to canonical events."""

@@ -1,0 +1,140 @@
+"""One run of the engine in this process: the seam driven over events in order, learning inline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+from msgspec import Struct
+
+from models.draft import Step
+from models.engine import Engine
+from models.errors import SnapshotError
+from models.learning.learner import Example, Learner
+from models.partition import Partition
+from models.policy.campaigns import Campaigns
+from models.policy.reading import Settings
+from models.profile import profile as profiles
+from models.profile.profile import Profile
+from schemas.base import Event
+from schemas.decisions import Conversion, Decision
+
+FORMAT = 1
+
+
+class State(Struct, frozen=True, array_like=True):
+    """Everything a run needs to go on: clock, timers, profiles, models, ledger."""
+
+    format: int
+    clock: int
+    timers: list[tuple[int, str, str]]
+    profiles: list[bytes]
+    models: bytes
+    ledger: bytes
+
+
+class Run:
+    """Engine, learner, partition and profiles, wired together.
+
+    Parameters
+    ----------
+    settings
+        Engine settings and campaigns, checked.
+    on_decision, on_conversion, on_example
+        Called for each, in order, as they arise.
+    quiet
+        True sends nothing: profiles and models are built, no campaign is considered (``rapport bootstrap``).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        on_decision: Callable[[Decision], None] | None = None,
+        on_conversion: Callable[[Conversion], None] | None = None,
+        on_example: Callable[[Example], None] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.learner = Learner(settings.engine.model_specs())
+        campaigns = Campaigns() if quiet else settings.campaigns
+        self.engine = Engine(settings.engine, campaigns, self.learner.models)
+        self.partition = Partition()
+        self.profiles: dict[str, Profile] = {}
+        self.counts: Counter[str] = Counter()
+        self.steps = 0
+        self._on_decision = on_decision
+        self._on_conversion = on_conversion
+        self._on_example = on_example
+
+    def feed(self, events: Iterable[Event], until: int | None = None) -> Iterator[Step]:
+        """Step over events in order, timers included; yields each step once its effects have been passed on.
+
+        Parameters
+        ----------
+        until
+            After the events, fire the timers due by then (milliseconds UTC).
+        """
+        for event, now in self.partition.plan(events, until):
+            yield from self._step(event, now)
+
+    def drain(self, events: Iterable[Event], until: int | None = None) -> None:
+        """``feed`` for its effects alone."""
+        for _ in self.feed(events, until):
+            pass
+
+    def _step(self, event: Event, now: int) -> Iterator[Step]:
+        customer = event.customer
+        step = self.engine.step(event, self.profiles.get(customer), now)
+        self.steps += 1
+        self.profiles[customer] = step.profile
+        if step.timers:
+            self.partition.apply(customer, step)
+        if step.counts:
+            self.counts.update(step.counts)
+        for example in step.examples:
+            self.learner.learn(example)
+            if self._on_example is not None:
+                self._on_example(example)
+        if self._on_decision is not None:
+            for decision in step.decisions:
+                self._on_decision(decision)
+        if self._on_conversion is not None:
+            for conversion in step.conversions:
+                self._on_conversion(conversion)
+        yield step
+        for message in step.messages:
+            yield from self._step(message, now)
+
+    def snapshot(self, key: bytes = b"") -> bytes:
+        """The whole state as bytes; models are signed with ``key``."""
+        return msgspec.msgpack.encode(
+            State(
+                FORMAT,
+                self.partition.clock,
+                self.partition.timers(),
+                [profiles.encode(self.profiles[customer]) for customer in sorted(self.profiles)],
+                self.learner.snapshot(key),
+                self.engine.decider.ledger.snapshot(),
+            )
+        )
+
+    def restore(self, data: bytes, key: bytes = b"") -> None:
+        """Go on from what ``snapshot`` wrote, under the same configuration.
+
+        Raises
+        ------
+        SnapshotError
+            Where the bytes are no state, or one of another format, key or configuration.
+        """
+        try:
+            state = msgspec.msgpack.decode(data, type=State)
+            held = [profiles.decode(one) for one in state.profiles]
+        except msgspec.DecodeError as error:
+            raise SnapshotError(f"{len(data)} bytes that are no saved state ({error}); was the file cut short?") from error
+        if state.format != FORMAT:
+            raise SnapshotError(f"saved state of format {state.format}; this version reads {FORMAT}: bootstrap again")
+        self.learner.restore(state.models, key)
+        self.engine.decider.ledger.restore(state.ledger)
+        self.partition.restore(state.clock, state.timers)
+        self.profiles = {profile.customer: profile for profile in held}
