@@ -1,4 +1,4 @@
-"""Moments of the simulator beside those of the real files: `python -m benchmarks.simulator_moments [--data DIR]`.
+"""Moments of the simulator beside those of the real files: `python -m benchmarks.simulator_moments [--what moments|truth|effects]`.
 
 Reads the files of `../shared/data` where they are, and prints a Markdown table. Order moments are taken over 120 days, as the
 simulated shop runs 120 days.
@@ -20,8 +20,14 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from models.simulator import Shop, ShopConfig
+import numpy as np
+
+from models.simulator import Sent, Shop, ShopConfig
 from models.simulator.config import DAY_MS
+from models.simulator.population import RESPONSES
+from models.simulator.randomness import Bools, Floats
+from models.simulator.truth import Oracle
+from models.simulator.uplift import Outcome, potential_outcomes
 
 WINDOW_DAYS = 120
 _CLICKS = {"Product List Viewed", "Product Viewed"}
@@ -197,13 +203,70 @@ def _delay(call: dict[str, object]) -> float:
     return (sent - made).total_seconds()
 
 
+def truth(seed: int, customers: int) -> None:
+    """Print how well a customer's silence can be foretold at all, in the default shop, and what simple rules reach."""
+    config = ShopConfig(seed=seed, customers=customers)
+    shop = Shop(config, written=False)
+    shop.advance(config.start_ms + WINDOW_DAYS * DAY_MS)
+    oracle = Oracle(shop, last_day=WINDOW_DAYS + 1)
+    print("| seed | horizon, days | points | silent | oracle AUC | its ECE | latent AUC | recency | frequency |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for horizon in (14, 30):
+        times = [config.start_ms + day * DAY_MS for day in range(10, WINDOW_DAYS - horizon + 1, 5)]
+        points = oracle.points(times, recent_days=30)
+        labels = oracle.labels(points, horizon)
+        best, latent = oracle.given_history(points, horizon), oracle.given_latent(points, horizon)
+        histories = [(at_ms, [v for v in shop.records[who].visits if v <= at_ms]) for who, at_ms in points]
+        recency = np.array([float(at_ms - max(seen, default=0)) for at_ms, seen in histories])
+        frequency = np.array([-float(len(seen)) for _, seen in histories])
+        figures = (
+            labels.mean(),
+            _auc(labels, best),
+            _ece(labels, best),
+            *(_auc(labels, s) for s in (latent, recency, frequency)),
+        )
+        print(f"| {seed} | {horizon} | {len(points)} | " + " | ".join(f"{figure:.3f}" for figure in figures) + " |")
+
+
+def effects(seed: int, customers: int) -> None:
+    """Print what one e-mail to every known customer on day 40 does within 30 days, by response type."""
+    config = ShopConfig(seed=seed, customers=customers)
+    shop = Shop(config, written=False)
+    shop.advance(config.start_ms + 40 * DAY_MS)
+    known = [person for person in shop.population.persons if person.registered_ms >= 0]
+    sent = [Sent(f"t{person.index}", f"u:{person.user_id}", "any", "email", shop.now_ms) for person in known]
+    twins = potential_outcomes(config, sent, 30 * DAY_MS)
+    print("| response type | customers | " + " | ".join(Outcome._fields) + " |")
+    print("|---|---|" + "---|" * len(Outcome._fields))
+    for response, name in enumerate((*RESPONSES, "all")):
+        some = [twin.effect for twin in twins if twin.response == response or name == "all"]
+        cells = (f"{statistics.mean(effect[field] for effect in some):+.3f}" for field in range(len(Outcome._fields)))
+        print(f"| {name} | {len(some)} | " + " | ".join(cells) + " |")
+
+
+def _auc(labels: Bools, scores: Floats) -> float:
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    positive = int(labels.sum())
+    return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))
+
+
+def _ece(labels: Bools, chances: Floats) -> float:
+    bins = np.array_split(np.argsort(chances), 10)
+    return float(sum(len(b) * abs(chances[b].mean() - labels[b].mean()) for b in bins) / len(labels))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--customers", type=int, default=ShopConfig().customers)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--what", choices=("moments", "truth", "effects"), default="moments")
     arguments = parser.parse_args()
+    if arguments.what != "moments":
+        (truth if arguments.what == "truth" else effects)(arguments.seed, arguments.customers)
+        return
     columns: dict[str, Moments] = {}
     for name, read, file in (
         ("online_retail", online_retail, "online_retail/online_retail.csv.xz"),

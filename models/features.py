@@ -126,7 +126,7 @@ def cadence_days(profile: Profile) -> float:
     return profile.orders.gap_days or profile.activity.gap_days
 
 
-def in_honeymoon(profile: Profile, now: int, days: int = HONEYMOON_DAYS, orders: int = HONEYMOON_ORDERS) -> bool:
+def in_honeymoon(profile: Profile, now: int, days: float = HONEYMOON_DAYS, orders: int = HONEYMOON_ORDERS) -> bool:
     """Early life: before ``days`` have passed and before the ``orders``-th order, whichever ends it first.
 
     >>> in_honeymoon(Profile("u:1"), 0)

@@ -108,6 +108,11 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: Mapping[str, int] = {}
     flag: Name = ""
 
+    @property
+    def channel(self) -> str:
+        """The channel of the chosen action."""
+        return self.action.channel
+
 
 class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="conversion", tag_field="kind"):
     """The goal event of a campaign, within its attribution window, for either arm."""

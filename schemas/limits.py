@@ -61,6 +61,9 @@ class IntakeOptions(Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
 
 
+DEFAULTS = IntakeOptions()
+
+
 def kind(value: object) -> str:
     """Describe a value by type and size; of its content only numbers are shown.
 
@@ -119,13 +122,7 @@ def parse(raw: bytes, options: IntakeOptions, notes: list[str]) -> dict[str, Any
     if type(record) is not dict:
         raise SchemaError("type", "$", kind(record), "send one JSON object per record")
     # Every key is followed by `":` unless space comes between; text can only add to that count, so equality is proof.
-    if (
-        raw.count(b'":') != _count_keys(record)
-        or b" :" in raw
-        or b"\n" in raw
-        or b"\t" in raw
-        or b"\r" in raw
-    ):
+    if raw.count(b'":') != _count_keys(record) or b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw:
         _check_duplicates(raw)
     return record
 
@@ -193,13 +190,14 @@ def _read_again(raw: bytes, notes: list[str]) -> Any:
     except UnicodeDecodeError as error:
         raise SchemaError("encoding", "$", f"no UTF-8 at byte {error.start}", "send JSON in UTF-8") from None
 
-    def constant(_: str) -> None:
+    def constant(_: str) -> Any:
         notes.append("non_finite")
+        return None
 
-    def integer(digits: str) -> int | None:
+    def integer(digits: str) -> Any:
         return int(digits) if len(digits) <= _LONGEST_NUMBER else constant(digits)
 
-    def fraction(digits: str) -> Decimal | None:
+    def fraction(digits: str) -> Any:
         try:
             return Decimal(digits)
         except ArithmeticError:

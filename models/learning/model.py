@@ -8,13 +8,12 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
-from river.base import Classifier
 from river.drift import ADWIN
 
 from ..errors import ConfigError, SnapshotError
 from . import snapshots
 from .metrics import Metrics, clipped
-from .registry import EstimatorSpec, build
+from .registry import Estimator, EstimatorSpec, build
 from .state import NotExplicitError, extract, fill
 
 MEAN_WEIGHT = 1 / 2000
@@ -80,11 +79,11 @@ class OnlineModel:
         self._drifted_at = dict.fromkeys(targets, 0)
         self._good: bytes | None = None
 
-    def _fresh(self) -> Classifier:
+    def _fresh(self) -> Estimator:
         estimator = build(self.spec.estimator, self.name)
         prior = clipped(self.spec.prior)
         if hasattr(estimator, "intercept_init"):
-            estimator.intercept = log(prior / (1 - prior))
+            fill(estimator, {"object": {"intercept": log(prior / (1 - prior))}})
         if self.spec.weights:
             if not hasattr(estimator, "_weights"):
                 raise ConfigError(self.name, "weights to start from", "leave them out: only linear models have weights")
@@ -170,11 +169,11 @@ class OnlineModel:
         except NotExplicitError:
             return "pickle", snapshots.dump(self._estimator)
 
-    def _estimator_from(self, data: bytes) -> Classifier:
+    def _estimator_from(self, data: bytes) -> Estimator:
         if data[:1] == b"\x80":  # msgpack state is a one-entry map (0x81); a pickle starts with its protocol mark
-            loaded: Classifier = snapshots.load(data, self.spec.estimator.allow)
+            loaded: Estimator = snapshots.load(data, self.spec.estimator.allow)
             return loaded
-        filled: Classifier = fill(self._fresh(), msgspec.msgpack.decode(data))
+        filled: Estimator = fill(self._fresh(), msgspec.msgpack.decode(data))
         return filled
 
     def snapshot(self, key: bytes) -> bytes:

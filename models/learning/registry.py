@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
-from river.base import Classifier
 
 from ..errors import ConfigError
 
 Params = Mapping[str, Any]
+
+
+class Estimator(Protocol):
+    """What a binary classifier of River offers."""
+
+    def learn_one(self, x: dict[str, float], y: bool, /) -> None:
+        """Learn one example."""
+
+    def predict_proba_one(self, x: dict[str, float], /) -> dict[bool, float]:
+        """Probabilities by label; a label that was never seen may be missing."""
+        ...
 
 
 class EstimatorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +42,7 @@ class EstimatorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     allow: tuple[str, ...] = ()
 
 
-def build(spec: EstimatorSpec, where: str = "estimator") -> Classifier:
+def build(spec: EstimatorSpec, where: str = "estimator") -> Estimator:
     """A fresh estimator.
 
     Raises
@@ -40,9 +50,10 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Classifier:
     ConfigError
         Where the name is not allowed, is not there, is no classifier, or refuses its arguments.
 
-    >>> build(EstimatorSpec(name="river.linear_model.LogisticRegression", params={"l2": 0.1})).l2
-    0.1
-    >>> build(EstimatorSpec(name=("river.preprocessing.StandardScaler", "river.naive_bayes.GaussianNB"))).predict_one({})
+    >>> build(EstimatorSpec(name="river.linear_model.LogisticRegression")).predict_proba_one({"a": 1.0})[True]
+    0.5
+    >>> pipeline = build(EstimatorSpec(name=("river.preprocessing.StandardScaler", "river.naive_bayes.GaussianNB")))
+    >>> pipeline.learn_one({"a": 1.0}, True)
     >>> build(EstimatorSpec(name="os.system"))
     Traceback (most recent call last):
     ...
@@ -57,7 +68,7 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Classifier:
         model = model | step
     if not callable(getattr(model, "learn_one", None)) or not callable(getattr(model, "predict_proba_one", None)):
         raise ConfigError(where, f"class {names[-1]}", "use a binary classifier: it needs predict_proba_one")
-    built: Classifier = model
+    built: Estimator = model
     return built
 
 

@@ -129,6 +129,11 @@ class ShopConfig(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("customers", "days", "bots"):
             if getattr(self, name) < 1:
                 raise SimulationError(f"{name} is {getattr(self, name)}: give at least 1")
+        for campaign, strength in self.campaign_strength:
+            if not 0 <= strength <= 2:
+                raise SimulationError(f"campaign_strength of {campaign} is {strength}: give a number from 0 to 2")
+        if self.visit_rate_median <= 0 or self.visit_rate_sigma <= 0:
+            raise SimulationError("visit_rate_median and visit_rate_sigma must be above 0")
         if self.start_ms % DAY_MS or self.start_ms < 0:
             raise SimulationError(f"start_ms is {self.start_ms}: give midnight UTC in epoch milliseconds")
         if len(self.dropout_rates) != 3 or len(self.dropout_weights) != 3:

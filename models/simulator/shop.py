@@ -41,8 +41,8 @@ class Shop:
         population: who the customers truly are.
         sent: the messages taken in, each at the instant it took effect.
 
-    >>> shop = Shop(ShopConfig(customers=50, days=10))
-    >>> events = shop.advance(shop.now_ms + DAY_MS)
+    >>> shop = Shop(ShopConfig(customers=200, days=10))
+    >>> events = shop.advance(shop.now_ms + 86_400_000)
     >>> len(events) > 10, events[0][:8]
     (True, b'{"type":')
     """
@@ -248,10 +248,11 @@ class Shop:
             self._leave(person.index, at_ms)
 
     def _aside(self, person: Person, word: int, index: int, at_ms: int, name: str, properties: Properties) -> None:
-        """An event that is no visit: from the back office or a mail service."""
+        """An event that is no visit: from the back office or a mail service, marked by `context.channel` = server."""
         if self._written:
             user = person.user_id if person.registered_ms >= 0 else None
-            self._writer.write(word, index, at_ms, person.devices[0], person.zone, "track", name, properties, user)
+            device, server = person.devices[0], {"channel": "server"}
+            self._writer.write(word, index, at_ms, device, person.zone, "track", name, properties, user, server)
 
     def _guest(self, at_ms: int, word: int, number: int) -> None:
         again_ms = self._guests.returns_ms(word, number, at_ms)

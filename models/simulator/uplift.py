@@ -86,7 +86,7 @@ def potential_outcomes(
     Raises:
         SimulationError: two contacts go to the same customer.
 
-    >>> potential_outcomes(ShopConfig(customers=10), [], DAY_MS)
+    >>> potential_outcomes(ShopConfig(customers=10), [], 86_400_000)
     []
     """
     if not contacts:

@@ -197,7 +197,9 @@ def checked_id(text: Id, field: str, limit: int = ID_MAX) -> str:
     'A-7'
     """
     if len(text) > limit:
-        raise SchemaError("range", field, f"text of {len(text)} characters", f"send an id of at most {limit} characters")
+        raise SchemaError(
+            "range", field, f"text of {len(text)} characters", f"send an id of at most {limit} characters"
+        )
     if not text.isprintable():
         raise SchemaError("identity", field, f"control characters in {kind(text)}", "send printable characters only")
     return text

@@ -74,7 +74,12 @@ def _number(value: int | float | Decimal) -> int | None:
 
 
 def settle(
-    occurred: int | None, received: int | None, arrival: int | None, field: str, options: IntakeOptions, notes: list[str]
+    occurred: int | None,
+    received: int | None,
+    arrival: int | None,
+    field: str,
+    options: IntakeOptions,
+    notes: list[str],
 ) -> tuple[int, int]:
     """Choose ``occurred_at`` and ``received_at``, and hold an event from the future to its arrival.
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 ID_MAX = 128
 NAME_MAX = 128
 TEXT_MAX = 4096
+SCALAR_MAX = 256
 _NUMBER_MAX = 40
 _LARGEST_INTEGER = 2**63
 _MICRO = Decimal("0.000001")
@@ -24,7 +25,7 @@ def as_id(value: object) -> str | None:
         return value.strip() or None  # type: ignore[attr-defined]  # the exact type was compared
     if kind is int:
         return str(value)
-    if isinstance(value, Decimal | float) and abs(value) < _LARGEST_INTEGER and value == int(value):
+    if isinstance(value, Decimal | float) and -_LARGEST_INTEGER < value < _LARGEST_INTEGER and value == int(value):
         return str(int(value))
     return None
 
@@ -47,17 +48,17 @@ def as_label(value: object, notes: list[str]) -> str | None:
     return text
 
 
-def as_text(value: object, notes: list[str]) -> str | None:
-    """A free text: cut to 4,096 characters; control characters other than tab and line ends become spaces.
+def as_text(value: object, notes: list[str], limit: int = TEXT_MAX) -> str | None:
+    """A free text: cut to ``limit`` characters; control characters other than tab and line ends become spaces.
 
     >>> as_text("two\\nlines", []), as_text(["no text"], [])
     ('two\\nlines', None)
     """
     if type(value) is not str:
         return None
-    if len(value) > TEXT_MAX:
+    if len(value) > limit:
         notes.append("cut_text")
-        value = value[:TEXT_MAX]
+        value = value[:limit]
     if not value.isprintable() and (clean := value.translate(_CONTROL)) != value:
         notes.append("cleaned_text")
         return clean
@@ -124,12 +125,14 @@ def as_flag(value: object) -> bool | None:
 
 _FLAGS = {
     **dict.fromkeys(("true", "yes", "1", "granted", "given", "subscribed", "opted_in", "opt_in"), True),
-    **dict.fromkeys(("false", "no", "0", "denied", "withdrawn", "revoked", "unsubscribed", "opted_out", "opt_out"), False),
+    **dict.fromkeys(
+        ("false", "no", "0", "denied", "withdrawn", "revoked", "unsubscribed", "opted_out", "opt_out"), False
+    ),
 }
 
 
 def as_scalar(value: object, notes: list[str]) -> str | int | float | bool | None:
-    """A property's value; None where it is nested, missing or not finite.
+    """A property's value, a text cut to 256 characters; None where it is nested, missing or not finite.
 
     >>> as_scalar(Decimal("1.5"), []), as_scalar(Decimal("1E+999"), []), as_scalar({}, [])
     (1.5, None, None)
@@ -137,7 +140,7 @@ def as_scalar(value: object, notes: list[str]) -> str | int | float | bool | Non
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return as_text(value, notes)
+        return as_text(value, notes, SCALAR_MAX)
     if isinstance(value, int):
         return value if -_LARGEST_INTEGER <= value < _LARGEST_INTEGER else None
     if isinstance(value, Decimal | float):

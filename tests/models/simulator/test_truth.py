@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from models.simulator import Sent, Shop, ShopConfig, SimulationError
-from models.simulator.config import DAY_MS
+from models.simulator.config import DAY_MS, HOUR_MS
 from models.simulator.randomness import Bools, Floats
 from models.simulator.truth import Oracle, Point
 
@@ -108,6 +110,33 @@ def test_messages_are_taken_in() -> None:
     points = oracle.points([config.start_ms + 35 * DAY_MS])
     for chances in (oracle.given_history(points, _HORIZON), oracle.given_latent(points, _HORIZON)):
         assert calibration_error(oracle.labels(points, _HORIZON), chances) < 2.0 * chance_error(chances)
+
+
+def test_labels_can_be_read_off_the_stream() -> None:
+    """Activity in the stream, credited as docs/simulator.md says, is the ledger's activity."""
+    config = ShopConfig(seed=17, customers=600, days=60, late_share=0, duplicate_share=0)
+    shop = Shop(config)
+    start = config.start_ms
+    calls = [json.loads(line) for line in shop.advance(start + 60 * DAY_MS)]
+    owner: dict[str, str] = {}
+    for call in calls:
+        if "userId" in call and call["context"]["channel"] != "server":
+            owner.setdefault(call["anonymousId"], call["userId"])
+    seen: dict[str, list[float]] = {}
+    for call in calls:
+        user = call.get("userId") or owner.get(call["anonymousId"])
+        if user is not None and call["context"]["channel"] != "server":
+            seen.setdefault(user, []).append(1000 * datetime.fromisoformat(call["receivedAt"]).timestamp())
+    oracle = Oracle(shop, last_day=61)
+    points = oracle.points([start + 30 * DAY_MS + 5 * HOUR_MS])
+    names = [shop.population.persons[point.customer].user_id for point in points]
+    streamed = [
+        not any(point.at_ms < at <= point.at_ms + 20 * DAY_MS for at in seen[name])
+        for point, name in zip(points, names, strict=True)
+    ]
+    differing = sum(oracle.labels(points, 20) != streamed)
+    assert len(points) > 150
+    assert differing <= 1  # a visit under way at that instant
 
 
 def test_more_silence_is_less_likely_for_longer() -> None:

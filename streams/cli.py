@@ -1,0 +1,65 @@
+"""The command line: ``rapport``."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from models.errors import ModelError
+from models.simulator.config import SimulationError
+from schemas.errors import SchemaError
+
+from .commands import importing, replaying, schemas_export, simulating, validating
+from .files import FileError
+
+app = typer.Typer(
+    name="rapport",
+    help="Real-time engagement: customer events in, learned decisions out.\n\n"
+    "Try first: rapport demo. With your own events: rapport replay events.jsonl --campaigns campaigns.toml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+app.command("demo")(simulating.demo)
+app.command("replay")(replaying.replay)
+app.command("bootstrap")(replaying.bootstrap)
+app.command("import")(importing.import_file)
+app.command("simulate")(simulating.simulate)
+app.command("validate")(validating.validate)
+app.add_typer(schemas_export.app, name="schemas")
+
+EXPECTED = (FileError, ModelError, SchemaError, SimulationError)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rapport {version('rapport')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Options that come before a command."""
+
+
+def main() -> None:
+    """Run a command; what can go wrong is said in one line with its remedy, and ends with code 1."""
+    try:
+        app()
+    except EXPECTED as error:
+        Console(stderr=True).print(f"[red]rapport:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped", highlight=False)
+        sys.exit(130)
+    except BrokenPipeError:
+        # whoever read our output has left: that is no error of ours
+        sys.stderr.close()
+        sys.exit(0)
