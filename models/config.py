@@ -87,6 +87,9 @@ CHURN_FEATURES = (
     "once",
     "refund_share",
     "orders_30d",
+    "touches_1d",
+    "touches_7d",
+    "touches_30d",
 )
 
 

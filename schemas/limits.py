@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from decimal import Decimal
 from typing import Any
 
@@ -15,8 +14,6 @@ from .errors import SchemaError
 
 # Untyped decimals stay exact, and 1e999 is judged field by field instead of refusing the record.
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-_NOT_BRACKETS = bytes(code for code in range(256) if code not in b"{}[]")
 _LONGEST_NUMBER = 40
 _BOM = b"\xef\xbb\xbf"
 
@@ -111,57 +108,61 @@ def parse(raw: bytes, options: IntakeOptions, notes: list[str]) -> dict[str, Any
         raise SchemaError(
             "too_large", "$", f"{len(raw)} bytes", f"send at most {options.max_bytes} bytes, or raise max_bytes"
         )
-    if raw.count(b"{") + raw.count(b"[") > options.max_depth:
-        _check_depth(raw, options.max_depth)
-    if raw.count(b":") > options.max_keys:
-        _check_keys(raw, options.max_keys)
     try:
         record = _decode(raw)
-    except (ValueError, ArithmeticError, RecursionError):
+    except RecursionError:
+        raise _too_deep() from None
+    except (ValueError, ArithmeticError):
         record = _read_again(raw, notes)
     if type(record) is not dict:
         raise SchemaError("type", "$", kind(record), "send one JSON object per record")
+    keys = _count_keys(record, options.max_depth)
+    if keys > options.max_keys:
+        remedy = f"send at most {options.max_keys} keys, or split the record"
+        raise SchemaError("too_many_keys", "$", f"{keys} keys", remedy)
     # Every key is followed by `":` unless space comes between; text can only add to that count, so equality is proof.
-    if raw.count(b'":') != _count_keys(record) or b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw:
+    if raw.count(b'":') != keys or b" :" in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw:
         _check_duplicates(raw)
     return record
 
 
-def _count_keys(record: dict[str, Any]) -> int:
+def _too_deep() -> SchemaError:
+    return SchemaError("too_deep", "$", "more levels than max_depth", "send flatter properties, or raise max_depth")
+
+
+def _not_json(error: json.JSONDecodeError) -> SchemaError:
+    found = f"{error.msg} at character {error.pos} of {len(error.doc)}"
+    return SchemaError("not_json", "$", found, "send one complete JSON object per record")
+
+
+def _count_keys(record: dict[str, Any], levels: int) -> int:
+    if levels == 0:
+        raise _too_deep()
     count = len(record)
     for value in record.values():
-        if type(value) is dict:
-            count += _count_keys(value)
-        elif type(value) is list:
-            count += _count_listed_keys(value)
+        of = type(value)
+        if of is str:
+            continue
+        if of is dict:
+            count += _count_keys(value, levels - 1)
+        elif of is list:
+            count += _count_listed_keys(value, levels - 1)
     return count
 
 
-def _count_listed_keys(values: list[Any]) -> int:
+def _count_listed_keys(values: list[Any], levels: int) -> int:
+    if levels == 0:
+        raise _too_deep()
     count = 0
     for value in values:
-        if type(value) is dict:
-            count += _count_keys(value)
-        elif type(value) is list:
-            count += _count_listed_keys(value)
+        of = type(value)
+        if of is str:
+            continue
+        if of is dict:
+            count += _count_keys(value, levels - 1)
+        elif of is list:
+            count += _count_listed_keys(value, levels - 1)
     return count
-
-
-def _check_depth(raw: bytes, limit: int) -> None:
-    depth = 0
-    for code in _STRINGS.sub(b"", raw).translate(None, _NOT_BRACKETS):
-        if code in b"{[":
-            depth += 1
-            if depth > limit:
-                raise SchemaError("too_deep", "$", f"more than {limit} levels", "send flatter properties")
-        else:
-            depth -= 1
-
-
-def _check_keys(raw: bytes, limit: int) -> None:
-    count = _STRINGS.sub(b"", raw).count(b":")
-    if count > limit:
-        raise SchemaError("too_many_keys", "$", f"{count} keys", f"send at most {limit} keys, or split the record")
 
 
 def _check_duplicates(raw: bytes) -> None:
@@ -171,7 +172,12 @@ def _check_duplicates(raw: bytes) -> None:
             repeated = next(key for index, key in enumerate(keys) if key in keys[:index])
             raise SchemaError("duplicate_key", "$", _key(repeated), "send every key once")
 
-    json.loads(raw, object_pairs_hook=unique, parse_int=len, parse_float=len)
+    if raw.startswith(_BOM):
+        raw = raw[len(_BOM) :]
+    try:
+        json.loads(raw.decode(), object_pairs_hook=unique, parse_int=len, parse_float=len)
+    except json.JSONDecodeError as error:
+        raise _not_json(error) from None
 
 
 def _key(name: str) -> str:
@@ -205,9 +211,10 @@ def _read_again(raw: bytes, notes: list[str]) -> Any:
 
     try:
         record = json.loads(text, parse_constant=constant, parse_int=integer, parse_float=fraction)
+    except RecursionError:
+        raise _too_deep() from None
     except json.JSONDecodeError as error:
-        found = f"{error.msg} at character {error.pos} of {len(text)}"
-        raise SchemaError("not_json", "$", found, "send one complete JSON object per record") from None
+        raise _not_json(error) from None
     if r"\u" in text or r"\U" in text:
         record = _mended(record, notes)
     return record

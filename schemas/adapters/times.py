@@ -10,6 +10,7 @@ from ..errors import SchemaError
 from ..limits import IntakeOptions
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLI = timedelta(milliseconds=1)
 _LATEST = 253_402_300_799_999
 _LONGEST = 40
 # 1e11 seconds is the year 5138 and 1e11 milliseconds is 1973; 1e14 milliseconds is 5138 and microseconds 1973.
@@ -49,8 +50,7 @@ def millis(value: object, zone: tzinfo, notes: list[str]) -> int | None:
         if moment.tzinfo is None:
             notes.append("naive_time")
             moment = moment.replace(tzinfo=zone)
-        since = moment - _EPOCH
-        result = (since.days * 86_400 + since.seconds) * 1_000 + since.microseconds // 1_000
+        result = (moment - _EPOCH) // _MILLI
         return result if 0 <= result <= _LATEST else None
     if type(value) is int or type(value) is Decimal or type(value) is float:
         return _number(value)

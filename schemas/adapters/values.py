@@ -11,6 +11,7 @@ SCALAR_MAX = 256
 _NUMBER_MAX = 40
 _LARGEST_INTEGER = 2**63
 _MICRO = Decimal("0.000001")
+_LIMIT = Decimal(10) ** 12
 _CONTROL = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)], " ")
 
 
@@ -85,12 +86,12 @@ def as_amount(value: object, notes: list[str]) -> Decimal | None:
             return None
     else:
         return None
-    if not amount.is_finite() or (amount and amount.adjusted() >= 12):
+    if amount.is_nan() or not -_LIMIT < amount < _LIMIT:
         return None
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -6:
         notes.append("rounded_amount")
-        amount = amount.quantize(_MICRO)
+        return amount.quantize(_MICRO)
     return amount
 
 
