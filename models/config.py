@@ -12,8 +12,8 @@ from schemas.money import ExchangeTable
 from .learning.model import ModelSpec
 from .learning.registry import EstimatorSpec
 
-Days = Annotated[float, Meta(gt=0, le=3650)]
-Minutes = Annotated[float, Meta(gt=0, le=525_600)]
+Days = Annotated[float, Meta(ge=0.001, le=3650)]
+Minutes = Annotated[float, Meta(ge=0.01, le=525_600)]
 
 
 class ChurnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,7 +75,7 @@ class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 LOGISTIC = EstimatorSpec(
     name="river.linear_model.LogisticRegression",
     params={
-        "optimizer": {"class": "river.optim.AdaGrad", "lr": 0.05},
+        "optimizer": {"class": "models.learning.adagrad.AdaGrad", "lr": 0.05},
         "intercept_lr": {"class": "river.optim.schedulers.InverseScaling", "learning_rate": 0.2, "power": 0.5},
     },
 )
@@ -123,7 +123,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     seed: int = 1
-    typical_order: Annotated[float, Meta(gt=0)] = 50.0
+    typical_order: Annotated[float, Meta(gt=0, le=1e9)] = 50.0
     scoring_days: Days = 7.0
     money: ExchangeTable = ExchangeTable()
     churn: ChurnConfig = ChurnConfig()

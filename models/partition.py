@@ -38,10 +38,10 @@ class Partition:
         """
         for event in events:
             at = event.occurred_at
-            if at > self.clock:
-                if self._heap and self._heap[0][0] <= at:
-                    yield from self._fire(at)
-                self.clock = at
+            now = at if at > self.clock else self.clock
+            if self._heap and self._heap[0][0] <= now:
+                yield from self._fire(now)
+            self.clock = now
             if not isinstance(event, Tick):
                 yield event, self.clock
         if until is not None:

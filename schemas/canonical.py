@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -14,18 +14,20 @@ from .adapters.custom import plain_properties
 from .adapters.draft import checked_id
 from .adapters.segment import origin_id
 from .adapters.times import millis, settle
-from .adapters.values import NAME_MAX, TEXT_MAX, as_amount, as_id, as_label, as_scalar, as_text, as_whole
+from .adapters.values import ID_MAX, NAME_MAX, as_amount, as_id, as_label, as_scalar, as_text, as_whole
 from .base import CustomerId, Id, Name, Text
-from .control import ModelPublished, Tick, TimerDue
+from .control import ModelPublished, SlotRequested, Tick, TimerDue
 from .errors import SchemaError
 from .events import AnyEvent
-from .identity import HandedOver
+from .identity import HandedOver, Linked
 from .limits import IntakeOptions, kind
 from .refusals import missing_field, place, refusal
+from .transactions import CartChanged
 
 _OURS: frozenset[type[Struct]] = frozenset({Tick, TimerDue, ModelPublished, HandedOver})
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _REPAIRS = 64
+CUSTOMER_MAX = 130
 # Without these an event would say something else, so they are never dropped.
 _MEANING = frozenset({"added", "completed", "granted", "kind", "purpose", "scope", "status"})
 _ITEM_OPTIONAL = frozenset({"category", "price", "quantity"})
@@ -37,6 +39,7 @@ class _Shape(Struct, frozen=True):
     ids: tuple[str, ...]
     names: tuple[str, ...]
     texts: tuple[str, ...]
+    choices: dict[str, tuple[str, ...]]
 
 
 def _shape(event: type[Struct]) -> _Shape:
@@ -51,6 +54,7 @@ def _shape(event: type[Struct]) -> _Shape:
         of(Id, CustomerId),
         of(Name),
         of(Text),
+        {f"$.{field.name}": get_args(field.type) for field in fields if get_origin(field.type) is Literal},
     )
 
 
@@ -84,13 +88,13 @@ def read_canonical(
     if shape is None:
         raise _unknown(tag)
     _fill(record, arrival, origin, zone, options, notes)
-    _open_fields(record, options, notes)
+    _open_fields(record, shape, options, notes)
     for _ in range(_REPAIRS):
         try:
             event: AnyEvent = msgspec.convert(record, shape.event)  # type: ignore[assignment]  # one of the union's
         except (ValueError, ArithmeticError, RecursionError) as error:
             if not isinstance(error, msgspec.ValidationError) or not _mend(record, shape, error, notes):
-                raise refusal(error) from None
+                raise refusal(error, shape.choices) from None
         else:
             _check(event, shape)
             return event
@@ -112,8 +116,8 @@ def _fill(
     record: dict[str, Any], arrival: int | None, origin: str, zone: tzinfo, options: IntakeOptions, notes: list[str]
 ) -> None:
     customer = record.get("customer")
-    if type(customer) is not str or customer[:2] not in ("u:", "a:") or not 3 <= len(customer) <= 130:
-        remedy = 'send "u:" and the user id, or "a:" and the anonymous id, at most 130 characters'
+    if type(customer) is not str or customer[:2] not in ("u:", "a:") or not 3 <= len(customer) <= CUSTOMER_MAX:
+        remedy = f'send "u:" and the user id, or "a:" and the anonymous id, at most {CUSTOMER_MAX} characters'
         raise SchemaError("identity", "$.customer", "nothing" if customer is None else kind(customer), remedy)
     identity = as_id(record.get("id"))
     if identity is None:
@@ -135,7 +139,15 @@ def _time(value: object, zone: tzinfo, notes: list[str]) -> int | None:
     return result
 
 
-def _open_fields(record: dict[str, Any], options: IntakeOptions, notes: list[str]) -> None:
+def _open_fields(record: dict[str, Any], shape: _Shape, options: IntakeOptions, notes: list[str]) -> None:
+    for name in shape.texts:
+        text = record.get(name)
+        if type(text) is str:
+            record[name] = as_text(text, notes)
+    for name in shape.names:
+        label = record.get(name)
+        if type(label) is str and (len(label) > NAME_MAX or not label.isprintable()):
+            record[name] = as_label(label, notes) or ""
     properties = record.get("properties")
     if type(properties) is dict:
         record["properties"] = plain_properties(properties, options.max_properties, notes)
@@ -176,9 +188,7 @@ def _mend(record: dict[str, Any], shape: _Shape, error: Exception, notes: list[s
 def _converted(container: Any, step: str | int, shape: _Shape, notes: list[str]) -> bool:
     value = container[step]
     better: object = None
-    if step in shape.texts:
-        better = as_text(value, notes) if type(value) is str and len(value) > TEXT_MAX else None
-    elif step in shape.names or step == "category":
+    if step in shape.names or step == "category":
         better = as_label(value, notes) if type(value) is not str or len(value) > NAME_MAX else None
     elif step in shape.ids or step == "product":
         better = as_id(value) if type(value) is not str else None
@@ -207,8 +217,16 @@ def _rounded(container: dict[str, Any], what: str, notes: list[str]) -> bool:
 
 def _check(event: AnyEvent, shape: _Shape) -> None:
     for name in shape.ids:
-        checked_id(getattr(event, name), "$." + name, 130)
-    for name in shape.names:
-        value = getattr(event, name)
-        if not value.isprintable():
-            raise SchemaError("identity", "$." + name, f"control characters in {kind(value)}", "send printable text")
+        checked_id(getattr(event, name), "$." + name, CUSTOMER_MAX)
+    for item in getattr(event, "items", ()):
+        checked_id(item.product + item.category, "$.items", ID_MAX + NAME_MAX)
+    if isinstance(event, CartChanged):
+        checked_id(event.item.product + event.item.category, "$.item", ID_MAX + NAME_MAX)
+    elif isinstance(event, SlotRequested):
+        for candidate in event.candidates:
+            checked_id(candidate, "$.candidates")
+    elif isinstance(event, Linked) and not (event.customer[0] == "a" and event.user.startswith("u:")):
+        # Links lead from devices to users only, so no chain of them can close.
+        raise SchemaError(
+            "identity", "$.user", "another pair", 'send "a:" and an id as customer, "u:" and an id as user'
+        )

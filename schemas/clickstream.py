@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from .base import Event, Id, Name, Text
 from .money import Money
 
@@ -35,7 +39,7 @@ class ProductClicked(Event, frozen=True, tag="product_clicked"):
 
     product: Id
     category: Name = ""
-    position: int = 0
+    position: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class ProductsSearched(Event, frozen=True, tag="products_searched"):

@@ -62,4 +62,6 @@ def timer_due(customer: str, kind: str, due: int) -> TimerDue:
     >>> timer_due("u:1", "cart", 7).id
     'u:1|cart|7'
     """
-    return TimerDue(id=f"{customer}|{kind}|{due}", customer=customer, occurred_at=due, received_at=due, kind=kind, due=due)
+    return TimerDue(
+        id=f"{customer}|{kind}|{due}", customer=customer, occurred_at=due, received_at=due, kind=kind, due=due
+    )

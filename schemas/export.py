@@ -31,7 +31,12 @@ def export() -> dict[str, dict[str, Any]]:
     >>> export()["order_completed"]["description"]
     'An order was placed.'
     """
-    structs = {**event_types(), "decision": Decision, "conversion": Conversion, "dead_letter": DeadLetter}
+    structs: dict[str, type[Struct]] = {
+        **event_types(),
+        "decision": Decision,
+        "conversion": Conversion,
+        "dead_letter": DeadLetter,
+    }
     return _plain({name: _schema(struct) for name, struct in structs.items()})
 
 
@@ -55,7 +60,7 @@ def _schema(struct: type[Struct]) -> dict[str, Any]:
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     # A default that is a tuple becomes the array that JSON knows.
-    plain: dict[str, Any] = msgspec.to_builtins(schema)
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))
     return plain
 
 

@@ -172,8 +172,7 @@ def _check_duplicates(raw: bytes) -> None:
             repeated = next(key for index, key in enumerate(keys) if key in keys[:index])
             raise SchemaError("duplicate_key", "$", _key(repeated), "send every key once")
 
-    if raw.startswith(_BOM):
-        raw = raw[len(_BOM) :]
+    raw = raw.removeprefix(_BOM)
     try:
         json.loads(raw.decode(), object_pairs_hook=unique, parse_int=len, parse_float=len)
     except json.JSONDecodeError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -13,6 +15,7 @@ _MISSING = re.compile(r"^Object missing required field `(\w+)`")
 _TYPE = re.compile(r"^Expected `(.*)`, got `(\w+)`")
 _BOUND = re.compile(r"^Expected `(.*)`$", re.DOTALL)
 _NAME = re.compile(r"^Invalid value '([a-z][a-z0-9_]{0,39})'")
+_AS_DESCRIBED = "send what the JSON Schema of the event describes"
 _WORDS = {
     "str": "text", "int": "whole number", "float": "number", "bool": "true or false", "array": "array", "object": "object",
     "null": "null", "decimal": "decimal number",
@@ -39,8 +42,15 @@ def missing_field(what: str) -> str | None:
     return match[1] if match else None
 
 
-def refusal(error: Exception) -> SchemaError:
+def refusal(error: Exception, choices: Mapping[str, tuple[str, ...]] = MappingProxyType({})) -> SchemaError:
     """Say in our words what msgspec refused; no content of the record is repeated.
+
+    Parameters
+    ----------
+    error
+        What the decoder raised.
+    choices
+        The values that fields with a closed set of them may have, by path.
 
     >>> print(refusal(msgspec.ValidationError("Expected `int`, got `str` - at `$.total`")))
     $.total: found text; send a whole number
@@ -65,4 +75,12 @@ def refusal(error: Exception) -> SchemaError:
     bound = _BOUND.match(what)
     if bound:
         return SchemaError("range", path, "a value out of bounds", "send " + bound[1].replace("`", ""))
-    return SchemaError("range", path, "an unusable value", what)
+    if what.startswith("Invalid enum value"):
+        # The message goes on with the value itself, which may be anything.
+        remedy = "send one of " + ", ".join(choices[path]) if path in choices else _AS_DESCRIBED
+        return SchemaError("range", path, "another value", remedy)
+    if what == "Invalid decimal string":
+        return SchemaError("type", path, "text that is no number", "send a decimal number such as 12.34")
+    if what.startswith("an amount"):
+        return SchemaError("range", path, "an unusable amount", "mind that " + what)
+    return SchemaError("range", path, "an unusable value", _AS_DESCRIBED)

@@ -76,14 +76,24 @@ class Run:
             After the events, fire the timers due by then (milliseconds UTC).
         """
         for event, now in self.partition.plan(events, until):
-            yield from self._step(event, now)
+            step = self._step(event, now)
+            yield step
+            if step.messages:
+                yield from self._deliver(step.messages, now)
 
     def drain(self, events: Iterable[Event], until: int | None = None) -> None:
         """``feed`` for its effects alone."""
         for _ in self.feed(events, until):
             pass
 
-    def _step(self, event: Event, now: int) -> Iterator[Step]:
+    def _deliver(self, messages: Iterable[Event], now: int) -> Iterator[Step]:
+        """Step the customers that a step had messages for, and those that theirs are for."""
+        for message in messages:
+            step = self._step(message, now)
+            yield step
+            yield from self._deliver(step.messages, now)
+
+    def _step(self, event: Event, now: int) -> Step:
         customer = event.customer
         step = self.engine.step(event, self.profiles.get(customer), now)
         self.steps += 1
@@ -102,9 +112,7 @@ class Run:
         if self._on_conversion is not None:
             for conversion in step.conversions:
                 self._on_conversion(conversion)
-        yield step
-        for message in step.messages:
-            yield from self._step(message, now)
+        return step
 
     def snapshot(self, key: bytes = b"") -> bytes:
         """The whole state as bytes; models are signed with ``key``."""

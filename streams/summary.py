@@ -28,7 +28,7 @@ def show(report: Report, console: Console) -> None:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", header_style="dim")
+        table.add_column(column, justify="right" if index else "left", header_style="dim", no_wrap=index == 0)
     return table
 
 
@@ -97,7 +97,8 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
     if not models:
         return
     table = _table(
-        "\nPredictions whose label has come due (scored before they were learned from)",
+        "\nPredictions whose label has come due, scored before they were learned from\n"
+        "(lift: rate in the top tenth over the rate; now: who answers)",
         "target",
         "labels",
         "rate",
@@ -105,8 +106,8 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
         "null",
         "AUC",
         "ECE",
-        "top 10% lift",
-        "answers now",
+        "lift",
+        "now",
     )
     for target, f in models.items():
         better = f["log_loss"] < f["null_log_loss"]

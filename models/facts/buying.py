@@ -42,6 +42,8 @@ def cart_changed(draft: Draft, event: t.CartChanged, config: EngineConfig) -> No
             draft.set_timer("checkout", 0)
         return
     visit.intend(draft)
+    if when < draft.orders.last_at:  # it came late: an order has emptied that cart since
+        return
     draft.basket = basket.add(
         draft.basket, item.product, item.quantity, price_micros(item, event.currency, config), when
     )
@@ -84,7 +86,7 @@ def checkout_advanced(draft: Draft, event: t.CheckoutAdvanced, config: EngineCon
 
 def order_completed(draft: Draft, event: t.OrderCompleted, config: EngineConfig) -> None:
     """An order was placed; one order counts once, whatever the ids of the events that tell of it."""
-    if orders.known(draft.orders, event.order):
+    if orders.known(draft.orders, event.order, visit.at(draft)):
         draft.count("duplicate_order")
         return
     visit.touch(draft, config, intent=True)

@@ -83,5 +83,7 @@ class Learner:
             raise SnapshotError(f"{len(data)} bytes that are no snapshot of the learner ({error})") from error
         if set(held) != set(self.models):
             raise SnapshotError(f"snapshot holds models {sorted(held)}, the configuration {sorted(self.models)}")
-        for name, model in self.models.items():
+        fresh = {name: OnlineModel(name, model.spec, tuple(model.metrics)) for name, model in self.models.items()}
+        for name, model in fresh.items():
             model.restore(held[name], key)
+        self.models.update(fresh)  # all or none

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from river.compose import Pipeline
 from river.drift import ADWIN
 
 from ..errors import ConfigError, SnapshotError
@@ -16,7 +17,8 @@ from .metrics import Metrics, clipped
 from .registry import Estimator, EstimatorSpec, build
 from .state import NotExplicitError, extract, fill
 
-MEAN_WEIGHT = 1 / 2000
+MEAN_WEIGHT = 1 / 500
+MEAN_EVERY = 4
 GOOD_EVERY = 500
 
 
@@ -40,8 +42,23 @@ class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     estimator: EstimatorSpec
     prior: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     features: tuple[str, ...] = ()
-    weights: dict[str, float] = {}
+    weights: dict[str, Annotated[float, Meta(ge=-100, le=100)]] = {}
     min_labels: Annotated[int, Meta(ge=1)] = 200
+
+
+class Body(Struct, frozen=True):
+    """What a snapshot of a model holds."""
+
+    spec: bytes
+    estimator: bytes
+    metrics: dict[str, Metrics]
+    version: int
+    drifts: int
+    rollbacks: int
+    drifted_at: dict[str, int]
+    means: dict[str, float]
+    alarms: dict[str, Any]
+    good: bytes | None
 
 
 class OnlineModel:
@@ -81,22 +98,27 @@ class OnlineModel:
 
     def _fresh(self) -> Estimator:
         estimator = build(self.spec.estimator, self.name)
+        final = _final(estimator)
         prior = clipped(self.spec.prior)
-        if hasattr(estimator, "intercept_init"):
-            fill(estimator, {"object": {"intercept": log(prior / (1 - prior))}})
+        if hasattr(final, "intercept_init"):
+            fill(final, {"object": {"intercept": log(prior / (1 - prior))}})
         if self.spec.weights:
-            if not hasattr(estimator, "_weights"):
+            if not hasattr(final, "_weights"):
                 raise ConfigError(self.name, "weights to start from", "leave them out: only linear models have weights")
-            fill(estimator, {"object": {"_weights": {"vector": dict(self.spec.weights)}}})
+            fill(final, {"object": {"_weights": {"vector": dict(self.spec.weights)}}})
         return estimator
 
     def predict(self, x: dict[str, float]) -> float:
         """P(label) within [1e-4, 1 - 1e-4]; the prior where the estimator has no answer yet."""
-        p = self._estimator.predict_proba_one(self._used(x)).get(True, self.spec.prior if not self.version else 0.0)
+        x = self._used(x)
+        p = self._answer(x)
         if not isfinite(p):
-            self._roll_back()
+            self._roll_back(x)
             return clipped(self.spec.prior)
         return clipped(p)
+
+    def _answer(self, x: dict[str, float]) -> float:
+        return self._estimator.predict_proba_one(x).get(True, self.spec.prior if not self.version else 0.0)
 
     def score(self, target: str, p: float, null: float, label: bool) -> None:
         """Enter an earlier prediction of ``target`` into the figures and the drift alarm."""
@@ -114,28 +136,42 @@ class OnlineModel:
         x = self._used(x)
         self._estimator.learn_one(x, label)
         self.version += 1
+        if self.version % MEAN_EVERY == 1:
+            self._move_means(x)
+        if self.version % GOOD_EVERY == 0:
+            self._keep_or_roll_back(x)
+
+    def _move_means(self, x: dict[str, float]) -> None:
         means = self._means
-        weight = max(MEAN_WEIGHT, 1 / self.version)
+        weight = max(MEAN_WEIGHT, MEAN_EVERY / (self.version + MEAN_EVERY - 1))
         for feature, value in x.items():
             mean = means.get(feature, 0.0)
             means[feature] = mean + weight * (value - mean)
-        if self.version % GOOD_EVERY == 0:
-            self._keep_or_roll_back(x)
 
     def _used(self, x: dict[str, float]) -> dict[str, float]:
         """The features that this model reads."""
         return {name: x[name] for name in self._features if name in x} if self._features else x
 
     def _keep_or_roll_back(self, x: dict[str, float]) -> None:
-        if isfinite(self._estimator.predict_proba_one(x).get(True, 0.0)):
+        if self._sound(x):
             self._good = self._estimator_bytes()[1]
         else:
-            self._roll_back()
+            self._roll_back(x)
 
-    def _roll_back(self) -> None:
+    def _sound(self, x: dict[str, float]) -> bool:
+        """Whether the answer and all weights are finite, those that this ``x`` does not touch included."""
+        weights = getattr(_final(self._estimator), "weights", None)
+        return isfinite(self._answer(x)) and (not isinstance(weights, dict) or all(map(isfinite, weights.values())))
+
+    def _roll_back(self, x: dict[str, float]) -> None:
         """Return to the last good estimator, or to a fresh one."""
         self.rollbacks += 1
-        self._estimator = self._fresh() if self._good is None else self._estimator_from(self._good)
+        if self._good is not None:
+            self._estimator = self._estimator_from(self._good)
+            if self._sound(x):
+                return
+            self._good = None
+        self._estimator = self._fresh()
 
     def ready(self, target: str) -> bool:
         """Whether the model has earned to replace the rules for ``target``: labels, skill, and no drift unhealed."""
@@ -165,13 +201,15 @@ class OnlineModel:
 
     def _estimator_bytes(self) -> tuple[str, bytes]:
         try:
-            return "state", msgspec.msgpack.encode(extract(self._estimator))
+            return "state", msgspec.msgpack.encode(extract(self._estimator, self._fresh()))
         except NotExplicitError:
             return "pickle", snapshots.dump(self._estimator)
 
     def _estimator_from(self, data: bytes) -> Estimator:
         if data[:1] == b"\x80":  # msgpack state is a one-entry map (0x81); a pickle starts with its protocol mark
             loaded: Estimator = snapshots.load(data, self.spec.estimator.allow)
+            if type(loaded) is not type(self._estimator):
+                raise SnapshotError(f"snapshot of {self.name} holds a {type(loaded).__qualname__}; bootstrap again")
             return loaded
         filled: Estimator = fill(self._fresh(), msgspec.msgpack.decode(data))
         return filled
@@ -179,18 +217,23 @@ class OnlineModel:
     def snapshot(self, key: bytes) -> bytes:
         """Estimator, optimiser, figures, drift alarm and way back as one signed unit."""
         kind, estimator = self._estimator_bytes()
-        body: dict[str, Any] = {
-            "estimator": estimator,
-            "metrics": {target: msgspec.to_builtins(m) for target, m in self.metrics.items()},
-            "version": self.version,
-            "drifts": self.drifts,
-            "rollbacks": self.rollbacks,
-            "drifted_at": self._drifted_at,
-            "means": self._means,
-            "alarms": {target: extract(alarm) for target, alarm in self._alarms.items()},
-            "good": self._good,
-        }
+        body = Body(
+            spec=self._spec_bytes(),
+            estimator=estimator,
+            metrics=self.metrics,
+            version=self.version,
+            drifts=self.drifts,
+            rollbacks=self.rollbacks,
+            drifted_at=self._drifted_at,
+            means=self._means,
+            alarms={target: extract(alarm, ADWIN()) for target, alarm in self._alarms.items()},
+            good=self._good,
+        )
         return snapshots.seal(self.name, self.version, kind, msgspec.msgpack.encode(body), key)
+
+    def _spec_bytes(self) -> bytes:
+        """What an estimator's state depends on."""
+        return msgspec.json.encode((self.spec.estimator, self.spec.features), order="sorted")
 
     def restore(self, data: bytes, key: bytes) -> None:
         """Take over a snapshot of the same model and configuration.
@@ -201,18 +244,32 @@ class OnlineModel:
             Where the snapshot is not this model's, not whole, or not signed with ``key``.
         """
         sealed = snapshots.unseal(data, self.name, key)
-        body = msgspec.msgpack.decode(sealed.payload)
-        if set(body["metrics"]) != set(self.metrics):
-            raise SnapshotError(f"snapshot of {self.name} has targets {sorted(body['metrics'])}; configuration changed")
-        self._estimator = self._estimator_from(body["estimator"])
-        self.metrics = {t: msgspec.convert(m, Metrics) for t, m in body["metrics"].items()}
-        self.version = body["version"]
-        self.drifts = body["drifts"]
-        self.rollbacks = body["rollbacks"]
-        self._drifted_at = body["drifted_at"]
-        self._means = body["means"]
-        self._alarms = {target: fill(ADWIN(), alarm) for target, alarm in body["alarms"].items()}
-        self._good = body["good"]
+        try:
+            body = msgspec.msgpack.decode(sealed.payload, type=Body)
+        except msgspec.DecodeError as error:
+            raise SnapshotError(f"snapshot of {self.name} cannot be read ({error}); bootstrap again") from error
+        if set(body.metrics) != set(self.metrics):
+            raise SnapshotError(f"snapshot of {self.name} has targets {sorted(body.metrics)}; configuration changed")
+        if body.spec != self._spec_bytes():
+            raise SnapshotError(
+                f"snapshot of {self.name} is of {body.spec.decode()}, the configuration says "
+                f"{self._spec_bytes().decode()}; set it back, or bootstrap again"
+            )
+        estimator = self._estimator_from(body.estimator)
+        self._alarms = {target: fill(ADWIN(), alarm) for target, alarm in body.alarms.items()}
+        self._estimator = estimator
+        self.metrics = body.metrics
+        self.version = body.version
+        self.drifts = body.drifts
+        self.rollbacks = body.rollbacks
+        self._drifted_at = body.drifted_at
+        self._means = body.means
+        self._good = body.good
+
+
+def _final(estimator: Estimator) -> Any:
+    """The last step of a pipeline; anything else as it is."""
+    return next(reversed(estimator.steps.values())) if isinstance(estimator, Pipeline) else estimator
 
 
 def _logit(p: float) -> float:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from ..errors import ConfigError
 
 Params = Mapping[str, Any]
+OWN = frozenset({"models.learning.adagrad.AdaGrad"})
 
 
 class Estimator(Protocol):
@@ -73,7 +74,7 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Estimator:
 
 
 def _make(name: str, params: Params, allow: tuple[str, ...], where: str) -> Any:
-    if not (name.startswith("river.") or name in allow):
+    if not (name.startswith("river.") or name in OWN or name in allow):
         raise ConfigError(where, f"class {name}", "use a name under river., or add it to allow = [...]")
     module, _, attribute = name.rpartition(".")
     try:

@@ -5,21 +5,46 @@ from __future__ import annotations
 import hmac
 import io
 import pickle
+from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
+from river.base import Base
 
 from ..errors import SnapshotError
 
 FORMAT = 1
-_ALLOWED_ROOTS = ("river.", "models.", "numpy.", "collections.", "sortedcontainers.")
+# What pickles of River's classifiers name beside River's own classes; nothing here reads, writes or runs anything.
 _ALLOWED = frozenset(
-    f"builtins.{name}"
-    for name in ("set", "frozenset", "dict", "list", "tuple", "complex", "bytearray", "object")
-) | {"copyreg._reconstructor", "functools.partial", "random.Random", "datetime.datetime", "datetime.timedelta"}
-_REFUSED = ("numpy.testing", "numpy.distutils", "numpy.f2py", "numpy.lib", "numpy.ctypeslib", "river.datasets", "river.stream")
+    f"{module}.{name}"
+    for module, names in {
+        "builtins": "bool bytearray bytes complex dict float frozenset int list object set str tuple",
+        "collections": "Counter OrderedDict defaultdict deque",
+        "copy": "deepcopy",
+        "copyreg": "_reconstructor",
+        "datetime": "date datetime timedelta timezone",
+        "functools": "partial",
+        "numpy": "dtype ndarray bool float32 float64 int32 int64 uint8",
+        "numpy._core.multiarray": "_reconstruct scalar",
+        "numpy._core.numeric": "_frombuffer",
+        "numpy.random._generator": "Generator",
+        "numpy.random._mt19937": "MT19937",
+        "numpy.random._pcg64": "PCG64",
+        "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+        "numpy.random.bit_generator": "SeedSequence __pyx_unpickle_SeedSequence",
+        "random": "Random",
+        "river._river_rust.vectordict": "euclidean_distance_tuple",
+        "river.naive_bayes.gaussian": "GaussianNB._make_gaussian",
+        "sortedcontainers.sorteddict": "SortedDict",
+        "sortedcontainers.sortedlist": "SortedList",
+        "sortedcontainers.sortedset": "SortedSet",
+    }.items()
+    for name in names.split()
+)
+_REFUSED = ("river.bandit.", "river.checks.", "river.compat.", "river.datasets.", "river.evaluate.", "river.stream.")
 
 
 class Sealed(Struct, frozen=True, array_like=True):
@@ -74,18 +99,51 @@ def unseal(data: bytes, model: str, key: bytes) -> Sealed:
     return sealed
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The unpickler written in Python, as the one in C does not let the setting of state be checked."""
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+
     def __init__(self, data: bytes, allow: tuple[str, ...]) -> None:
         super().__init__(io.BytesIO(data))
         self._allow = allow
 
     def find_class(self, module: str, name: str) -> Any:
         dotted = f"{module}.{name}"
-        if any(dotted.startswith(root) for root in _REFUSED) or not (
-            dotted in _ALLOWED or dotted in self._allow or dotted.startswith(_ALLOWED_ROOTS)
-        ):
-            raise SnapshotError(f"snapshot names {dotted}, which is not allowed")
-        return super().find_class(module, name)
+        if dotted == "builtins.getattr":
+            return _method
+        if dotted in _ALLOWED or dotted in self._allow:
+            return super().find_class(module, name)
+        if "." not in name and module.startswith(("river.", "models.")) and not module.startswith(_REFUSED):
+            found = super().find_class(module, name)
+            if _belongs(found, module):
+                return found
+        raise SnapshotError(f"snapshot names {dotted}, which is not allowed")
+
+    def load_build(self) -> None:
+        """Set the state of an instance; that of a class or function would change it for the whole process."""
+        stack: list[Any] = vars(self)["stack"]
+        if isinstance(stack[-2], (type, FunctionType, BuiltinFunctionType, MethodType)):
+            raise SnapshotError(f"snapshot changes {stack[-2]!r}, which is not allowed")
+        pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # not in the stubs
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def _belongs(found: object, module: str) -> bool:
+    """Whether it is a class that the module itself defines: not a function, and nothing that it imports."""
+    if not isinstance(found, type) or found.__module__ != module:
+        return False
+    return module.startswith("river.") or issubclass(found, Base)
+
+
+def _method(owner: object, name: str) -> Any:
+    """In the place of ``getattr``, by which a pickle names a bound method: a method of a River object, no more."""
+    cls = owner if isinstance(owner, type) else type(owner)
+    held = getattr(owner, name, None) if cls.__module__.startswith("river.") and not name.startswith("__") else None
+    if not isinstance(held, MethodType) or not held.__func__.__module__.startswith("river."):
+        raise SnapshotError(f"snapshot names {cls.__qualname__}.{name}, which is not allowed")
+    return held
 
 
 def dump(value: object) -> bytes:

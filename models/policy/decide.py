@@ -204,15 +204,12 @@ class Decider:
         draft.count(f"decided|{config.id}|{arm}")
 
     def _reasons(self, profile: Profile, campaign: Campaign, signal: Signal, now: int) -> tuple[Reason, ...]:
-        held = tuple(
-            Reason(
-                feature=c.fact,
-                value=round(conditions.value(c.fact, profile, now, signal.facts) or 0.0, 4),
-                text=f"{c.fact} {c.comparison} {c.number:g}",
-            )
-            for c in campaign.conditions
-        )
-        return held + reasons_for(self.config, self.models, profile, now, [c.fact for c in campaign.conditions])
+        held = []
+        for c in campaign.conditions:
+            value = round(conditions.value(c.fact, profile, now, signal.facts) or 0.0, 4)
+            text = f"{c.fact} is {round(value, 2):g} ({c.comparison} {c.number:g})"
+            held.append(Reason(feature=c.fact, value=value, text=text))
+        return tuple(held) + reasons_for(self.config, self.models, profile, now, [c.fact for c in campaign.conditions])
 
     def credit(self, draft: Draft) -> None:
         """Credit goals reached in this step to the contacts whose attribution window is open, either arm."""

@@ -62,12 +62,12 @@ class Orders(Struct, frozen=True, array_like=True, gc=False):
 EMPTY = Orders()
 
 
-def known(orders: Orders, order: str) -> bool:
-    """Whether this order was counted within the last 90 days."""
+def known(orders: Orders, order: str, at: int) -> bool:
+    """Whether this order was counted within the 90 days before ``at`` (milliseconds UTC)."""
     if not orders.recent:
         return False
     h = hash64(order)
-    return any(h == seen for seen, _ in orders.recent)
+    return any(h == seen and at - placed <= ID_KEPT_MS for seen, placed in orders.recent)
 
 
 def place(orders: Orders, order: str, at: int, micros: int, units: int, other: tuple[str, int] | None = None) -> Orders:

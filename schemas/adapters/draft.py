@@ -68,6 +68,9 @@ class Draft:
             if value is not None:
                 text = as_id(value)
                 if text is not None:
+                    # The usual id passes without the call, which costs more than the test.
+                    if len(text) <= ID_MAX and text.isprintable():
+                        return text
                     return checked_id(text, f"{self.path}.{name}")
         value = next((properties[name] for name in names if properties.get(name) is not None), None)
         found = "nothing" if value is None else kind(value)
@@ -128,7 +131,7 @@ class Draft:
         if value is None:
             return None
         amount = as_amount(value, self.notes)
-        if amount is None or amount < 0:
+        if amount is None or (amount.is_signed() and amount):
             self.drop(name)
             return None
         return amount

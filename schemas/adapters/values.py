@@ -11,7 +11,8 @@ SCALAR_MAX = 256
 _NUMBER_MAX = 40
 _LARGEST_INTEGER = 2**63
 _MICRO = Decimal("0.000001")
-_LIMIT = Decimal(10) ** 12
+_MOST = Decimal(10) ** 12
+_LEAST = -_MOST
 _CONTROL = dict.fromkeys([*range(9), 11, 12, *range(14, 32), *range(127, 160)], " ")
 
 
@@ -72,7 +73,7 @@ def as_amount(value: object, notes: list[str]) -> Decimal | None:
     >>> as_amount("12.34", []), as_amount(Decimal("59.980000000000004"), []), as_amount(Decimal("1E+999"), [])
     (Decimal('12.34'), Decimal('59.980000'), None)
     """
-    if isinstance(value, Decimal):
+    if type(value) is Decimal:
         amount = value
     elif type(value) is int:
         amount = Decimal(value)
@@ -86,7 +87,7 @@ def as_amount(value: object, notes: list[str]) -> Decimal | None:
             return None
     else:
         return None
-    if amount.is_nan() or not -_LIMIT < amount < _LIMIT:
+    if amount.is_nan() or not _LEAST < amount < _MOST:
         return None
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -6:

@@ -107,12 +107,11 @@ def demo(
 
 
 NEXT = """
-[bold]What to try next[/]
-  rapport simulate -o shop.jsonl.gz                                      the same kind of shop as a file
-  rapport replay shop.jsonl.gz -c examples/campaigns.toml                run the file; results in rapport-out/
-  rapport validate examples/campaigns.toml                               change a campaign, then check it
-  rapport replay YOUR.jsonl -c examples/campaigns.toml                   your own Segment events
-(in this checkout the command is .venv/bin/rapport)"""
+[bold]What to try next[/] (in this checkout the command is .venv/bin/rapport)
+  rapport simulate -o shop.jsonl.gz                        such a shop as a file of events
+  rapport replay shop.jsonl.gz -c examples/campaigns.toml  run it; results in rapport-out/
+  rapport validate examples/campaigns.toml                 change a campaign, then check it
+  rapport replay YOURS.jsonl -c examples/campaigns.toml    your own Segment events"""
 
 
 def example() -> Settings:

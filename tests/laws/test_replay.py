@@ -47,15 +47,15 @@ MOMENTUM = """
 [engine.models.churn.estimator]
 name = "river.linear_model.LogisticRegression"
 params = {optimizer = {class = "river.optim.Momentum", lr = 0.01}}
-[engine.models.engagement.estimator]
-name = "river.naive_bayes.GaussianNB"
-[engine.models.contact.estimator]
-name = "river.linear_model.PAClassifier"
 """
 TREES = """
 [engine.models.engagement.estimator]
 name = "river.tree.HoeffdingTreeClassifier"
 params = {grace_period = 20}
+[engine.models."churn.cadence".estimator]
+name = "river.naive_bayes.GaussianNB"
+[engine.models.contact.estimator]
+name = "river.linear_model.PAClassifier"
 [engine.models.buys.estimator]
 name = "river.forest.ARFClassifier"
 params = {n_models = 2, seed = 5, grace_period = 20}
@@ -109,7 +109,7 @@ def resumed(settings: Settings, cuts: Sequence[int]) -> Recorded:
     return recorded.feed(events()[start:], END)
 
 
-@pytest.mark.parametrize("extra", ["", ADAM, MOMENTUM], ids=["default", "scaler and Adam", "Momentum, Bayes, PA"])
+@pytest.mark.parametrize("extra", ["", ADAM, MOMENTUM], ids=["default", "scaler and Adam", "Momentum"])
 def test_resumed_equals_uninterrupted(extra: str) -> None:
     settings = busy(extra)
     uninterrupted = whole() if not extra else Recorded(settings).feed(events(), END)
@@ -166,13 +166,9 @@ def repeated(seed: int) -> Iterator[Event]:
         again[:] = [pair for pair in again if pair[0] > 0]
 
 
-def without_seen(profiles: dict[str, Profile]) -> dict[str, Profile]:
-    return profiles
-
-
 def test_a_repeat_within_the_window_counts_once() -> None:
     twice = list(repeated(1))
-    assert len(twice) > 1.9 * len(events())
+    assert len(twice) > 1.8 * len(events())
     recorded = Recorded(busy()).feed(twice, END)
     assert recorded.given() == whole().given()
     assert recorded.run.snapshot(b"key") == whole().run.snapshot(b"key")

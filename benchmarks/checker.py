@@ -1,0 +1,406 @@
+"""Checks a finished run from the outside: was any consent, quiet hour, cap, holdout, budget or expiry violated?
+
+It imports nothing of the engine. From the Segment event log it works out anew, in the order of arrival, who consented
+to what and in which zone everybody lives; from ``campaigns.toml`` what is allowed; and holds each decision to both.
+
+    python -m benchmarks.checker --log log.jsonl.gz --campaigns campaigns.toml --decisions decisions.jsonl --triggers triggers.jsonl
+
+What it takes for granted, on purpose stricter than the engine where the two could differ:
+
+- consent is a word that was said: ``Consent Changed {granted: true}``. The trait ``marketing_consent: false``
+  withdraws e-mail, ``true`` grants nothing. A call that arrives twice counts once, however far apart.
+- a device belongs to the first user that an identify or alias call names with it; what it said and what it was sent
+  before counts as that user's.
+- a decision by a timer falls before the first call that takes the clock (the latest time in the log so far) to its
+  time or beyond; one by a call falls right after that call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import sys
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from math import sqrt
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+Json = dict[str, Any]
+DAY_MS = 86_400_000
+UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+DEFAULT_EXPIRY = "24h"
+HOLDOUT_Z = 4.0
+EXAMPLES_KEPT = 5
+ANY = "*"
+COMPLAINTS = {"Unsubscribed", "Email Marked as Spam"}
+
+
+def duration_ms(text: str) -> int:
+    """A duration such as ``36h`` in milliseconds.
+
+    >>> duration_ms("36h")
+    129600000
+    """
+    return int(text[:-1]) * UNITS_MS[text[-1]]
+
+
+def millis(text: str) -> int:
+    """An RFC 3339 time in milliseconds UTC.
+
+    >>> millis("1970-01-01T00:00:01.5Z")
+    1500
+    """
+    moment = datetime.fromisoformat(text)
+    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+def occurred_ms(call: Json) -> int:
+    """When a call happened: its ``timestamp`` with the sender's wrong clock taken out, not after its arrival."""
+    received = millis(call["receivedAt"])
+    return min(received, millis(call["timestamp"]) + received - millis(call["sentAt"]))
+
+
+@dataclass
+class Person:
+    """What the log says of a user or a device so far, and what was decided about it.
+
+    Parameters
+    ----------
+    said
+        Channel (``*``: all) -> granted, in the order of the last word.
+    contacts
+        (issued at, campaign, channel, shadow) of each decision, in order.
+    arms
+        Campaign -> treated or holdout.
+    """
+
+    said: dict[str, bool] = field(default_factory=dict)
+    zone: str = ""
+    contacts: list[tuple[int, str, str, bool]] = field(default_factory=list)
+    arms: dict[str, str] = field(default_factory=dict)
+
+    def say(self, channel: str, granted: bool) -> None:
+        """Note a word on consent; one about all channels overrides what was said before."""
+        if channel == ANY:
+            self.said.clear()
+        self.said.pop(channel, None)
+        self.said[channel] = granted
+
+    def consents(self, channel: str, default: bool) -> bool:
+        """The last word on the channel, or on all of them."""
+        answer = default
+        for about, granted in self.said.items():
+            if about in (channel, ANY):
+                answer = granted
+        return answer
+
+    def take_in(self, device: Person) -> None:
+        """A device turned out to be this user's: the user's own words stand above the device's."""
+        if ANY not in self.said:
+            self.said = {k: v for k, v in device.said.items() if k not in self.said} | self.said
+        self.zone = self.zone or device.zone
+        self.contacts = sorted([*device.contacts, *self.contacts])
+
+
+@dataclass
+class Report:
+    """What was checked, how often, and what was violated."""
+
+    checked: Counter[str] = field(default_factory=Counter)
+    violations: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    holdouts: dict[str, tuple[int, int, float]] = field(default_factory=dict)
+
+    def violated(self, kind: str, what: str) -> None:
+        """Count a violation; the first few are kept word for word."""
+        self.violations[kind] += 1
+        if len(self.examples[kind]) < EXAMPLES_KEPT:
+            self.examples[kind].append(what)
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        text = ["checked: " + ", ".join(f"{n:,} {what}" for what, n in self.checked.items())]
+        text += [
+            f"held out of {campaign}: {held} of {people} persons, {held / people:.3f}, configured {share:.3f}"
+            for campaign, (held, people, share) in self.holdouts.items()
+        ]
+        for kind, n in self.violations.most_common():
+            text.append(f"VIOLATED {kind}: {n:,}")
+            text += [f"  {example}" for example in self.examples[kind]]
+        return [*text, "no violation found" if not self.violations else f"{self.violations.total():,} violations"]
+
+
+class Checker:
+    """Holds decisions to a log and a configuration.
+
+    Parameters
+    ----------
+    config
+        ``campaigns.toml``, parsed.
+    decisions, triggers
+        As the engine wrote them, in order; records of other kinds (conversions) are passed over.
+    """
+
+    def __init__(self, config: Json, decisions: Iterable[Json], triggers: Iterable[Json]) -> None:
+        self.report = Report()
+        self._policy: Json = config.get("policy", {})
+        self._campaigns: dict[str, Json] = {c["id"]: c for c in config.get("campaign", [])}
+        self._decisions = [d for d in decisions if d.get("kind") != "conversion"]
+        self._triggers = {t["id"] for t in self._outputs(list(triggers))}
+        self._people: dict[str, Person] = defaultdict(Person)
+        self._user_of: dict[str, str] = {}
+        self._by_call: dict[str, list[Json]] = defaultdict(list)
+        self._seen: set[str] = set()
+        self._clock = 0
+        self._spent: dict[tuple[str, int], float] = defaultdict(float)
+        self._mentioned: Counter[str] = Counter()
+
+    def _outputs(self, triggers: list[Json]) -> list[Json]:
+        """Ids unique, arms as the mode says, triggers exactly the treated decisions, one winner a moment."""
+        report = self.report
+        ids: set[str] = set()
+        moments: set[tuple[str, str, bool]] = set()
+        treated: dict[str, Json] = {}
+        for decision in self._decisions:
+            name = f"{decision['id']} of {decision['customer']}, {decision['campaign']}"
+            report.checked["decisions"] += 1
+            if decision["id"] in ids:
+                report.violated("unique id", name)
+            ids.add(decision["id"])
+            if decision["arm"] == "treated":
+                treated[decision["id"]] = decision
+            campaign = self._campaigns.get(decision["campaign"], {"mode": "unknown"})
+            arms = {"live": {"treated", "holdout"}, "shadow": {"shadow"}}.get(campaign.get("mode", "shadow"), set())
+            if decision["arm"] not in arms:
+                report.violated("mode", f"{name}: {decision['arm']} in mode {campaign.get('mode', 'shadow')}")
+            moment = (decision["customer"], decision["source"], decision["arm"] == "shadow")
+            if moment in moments:
+                report.violated("one winner", f"{name}: another decision for event {decision['source']}")
+            moments.add(moment)
+        sent: set[str] = set()
+        for trigger in triggers:
+            report.checked["triggers"] += 1
+            if trigger["id"] in sent:
+                report.violated("unique id", f"trigger {trigger['id']} twice")
+            sent.add(trigger["id"])
+            if trigger.get("arm") != "treated" or treated.get(trigger["id"]) != trigger:
+                report.violated("holdout", f"trigger {trigger['id']} is no treated decision ({trigger.get('arm')})")
+        for missing in sorted(treated.keys() - sent):
+            report.violated("trigger lost", missing)
+        return triggers
+
+    def run(self, log: Iterable[bytes]) -> Report:
+        """Go through the log once, with the decisions at their places."""
+        waiting = iter(self._placed())
+        pending = next(waiting, None)
+        for line in log:
+            call: Json = json.loads(line)
+            self.report.checked["calls"] += 1
+            at = occurred_ms(call)
+            while pending is not None and pending["issued_at"] <= at and at > self._clock:
+                self._judge(pending)
+                pending = next(waiting, None)
+            self._clock = max(self._clock, at)
+            self._take(call)
+            for decision in self._by_call.pop(call["messageId"], ()):
+                if decision["issued_at"] != self._clock:
+                    found = f"{decision['id']} issued at {decision['issued_at']}, not {self._clock}"
+                    self.report.violated("clock", found)
+                self._judge(decision)
+        while pending is not None:
+            self._judge(pending)
+            pending = next(waiting, None)
+        for decisions in self._by_call.values():
+            for decision in decisions:
+                self.report.violated("source", f"{decision['id']}: no call {decision['source']} in the log")
+        self._finish()
+        return self.report
+
+    def _placed(self) -> list[Json]:
+        """Decisions by timers, in order; those by calls go to ``_by_call``. A timer's source is customer|kind|due."""
+        timers = []
+        for decision in self._decisions:
+            if decision["source"].startswith(decision["customer"] + "|"):
+                timers.append(decision)
+            else:
+                # Events made of a call carry its id and a suffix: #link, >hand-over, >u:7.
+                self._by_call[decision["source"].partition("#")[0].partition(">")[0]].append(decision)
+        return timers
+
+    def _take(self, call: Json) -> None:
+        """What a call says about identity, zone and consent; and that it speaks of no message never sent."""
+        told: Json = call.get("properties") or {}
+        trigger = told.get("trigger_id")
+        if trigger:
+            self._mentioned["calls about triggers"] += 1
+            if trigger not in self._triggers:
+                self.report.violated("holdout", f"call {call['messageId']} tells of {trigger}, which is no trigger")
+        if call["messageId"] in self._seen:
+            return
+        self._seen.add(call["messageId"])
+        kind, user, device = call["type"], call.get("userId"), call.get("anonymousId")
+        if kind == "alias":
+            self._link(call.get("previousId") or device, user)
+        elif kind == "identify":
+            if user:
+                self._link(device, user)
+            person = self._person(call)
+            traits: Json = call.get("traits") or {}
+            person.zone = traits.get("timezone") or (call.get("context") or {}).get("timezone") or person.zone
+            if traits.get("marketing_consent") is False:
+                person.say("email", False)
+                self.report.checked["words on consent"] += 1
+        elif kind == "track" and call["event"] == "Consent Changed":
+            if told.get("purpose", "marketing") == "marketing":
+                self._person(call).say(told.get("scope") or told.get("channel") or ANY, told["granted"] is True)
+                self.report.checked["words on consent"] += 1
+        elif kind == "track" and call["event"] in COMPLAINTS:
+            channel = "email" if call["event"] != "Unsubscribed" else told.get("channel") or "email"
+            self._person(call).say(channel, False)
+            self.report.checked["words on consent"] += 1
+
+    def _link(self, device: str | None, user: str | None) -> None:
+        if not device or not user or device in self._user_of:
+            return
+        self._user_of[device] = user
+        known = self._people.pop("a:" + device, None)
+        if known is not None:
+            self._people["u:" + user].take_in(known)
+
+    def _key(self, customer: str) -> str:
+        return "u:" + self._user_of[customer[2:]] if customer[:2] == "a:" and customer[2:] in self._user_of else customer
+
+    def _person(self, call: Json) -> Person:
+        user = call.get("userId")
+        return self._people[self._key("u:" + user if user else "a:" + call["anonymousId"])]
+
+    def _judge(self, decision: Json) -> None:
+        """Hold one decision to consent, quiet hours, caps, expiry and budget as of this point of the log."""
+        campaign = self._campaigns.get(decision["campaign"])
+        if campaign is None:
+            return
+        report, checked = self.report, self.report.checked
+        at, action = decision["issued_at"], decision["action"]
+        name = f"{decision['id']} of {decision['customer']}, {decision['campaign']} at {at}"
+        key = self._key(decision["customer"])
+        person = self._people[key]
+        shadow = decision["arm"] == "shadow"
+        checked["consents"] += 1
+        if not person.consents(action["channel"], self._policy.get("consent", "deny") == "allow"):
+            report.violated("consent", f"{name}: {action['channel']} with {person.said}")
+        hours = self._policy.get("quiet_hours")
+        if hours and campaign.get("quiet_hours", True):
+            checked["quiet hours"] += 1
+            zone = person.zone or self._policy.get("timezone", "UTC")
+            if quiet(at, zone, self._policy.get("timezone", "UTC"), hours["start"], hours["end"]):
+                report.violated("quiet hours", f"{name}: in {zone}")
+        person.contacts.append((at, decision["campaign"], action["channel"], shadow))
+        self._caps(person, campaign, decision, name)
+        checked["expiries"] += 1
+        if not at < decision["expires_at"] <= at + duration_ms(campaign.get("expires_after", DEFAULT_EXPIRY)):
+            report.violated("expiry", f"{name}: expires at {decision['expires_at']}")
+        configured = next((a for a in campaign["actions"] if a["id"] == action["id"]), None)
+        if configured is None or configured["channel"] != action["channel"]:
+            report.violated("action", f"{name}: {action['id']} by {action['channel']}")
+            return
+        if shadow:
+            return
+        day = (decision["campaign"], at // DAY_MS)
+        self._spent[day] += configured.get("cost", 0.0)
+        if "budget_per_day" in campaign:
+            checked["budgets"] += 1
+            if self._spent[day] > campaign["budget_per_day"] + 1e-6:
+                report.violated("budget", f"{name}: {self._spent[day]:.2f} spent")
+        arm = person.arms.setdefault(decision["campaign"], decision["arm"])
+        checked["arms"] += 1
+        if arm != decision["arm"] and not decision.get("flag"):
+            report.violated("holdout", f"{name}: {decision['arm']}, was {arm} before")
+
+    def _caps(self, person: Person, campaign: Json, decision: Json, name: str) -> None:
+        at, channel, shadow = decision["issued_at"], decision["action"]["channel"], decision["arm"] == "shadow"
+        of_channel = self._policy.get("channel_caps", {}).get(channel, [])
+        for scope, caps in (
+            ("campaign", campaign.get("caps", [])),
+            ("channel", of_channel),
+            ("customer", self._policy.get("customer_caps", [])),
+        ):
+            for cap in caps:
+                self.report.checked["cap windows"] += 1
+                since = at - duration_ms(cap["within"])
+                found = sum(
+                    when > since
+                    and is_shadow == shadow
+                    and (scope != "campaign" or of == decision["campaign"])
+                    and (scope != "channel" or by == channel)
+                    for when, of, by, is_shadow in person.contacts
+                )
+                if found > cap["most"]:
+                    self.report.violated(f"{scope} cap", f"{name}: {found} within {cap['within']}, allowed {cap['most']}")
+
+    def _finish(self) -> None:
+        """Each campaign's share of persons held out is what was configured, as far as chance allows."""
+        report = self.report
+        everywhere = self._policy.get("global_holdout", 0.0)
+        for name, campaign in self._campaigns.items():
+            arms = Counter(person.arms[name] for person in self._people.values() if name in person.arms)
+            people, share = arms.total(), 1 - (1 - everywhere) * (1 - campaign.get("holdout", 0.1))
+            if not people:
+                continue
+            report.holdouts[name] = (arms["holdout"], people, share)
+            noise = HOLDOUT_Z * sqrt(people * share * (1 - share))
+            if abs(arms["holdout"] - people * share) > noise + 1:
+                report.violated("holdout share", f"{name}: {arms['holdout']} of {people} persons, configured {share:.3f}")
+        report.checked.update(self._mentioned)
+        report.checked["persons"] = len(self._people)
+
+
+@lru_cache(maxsize=256)
+def _zone(name: str, fallback: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return ZoneInfo(fallback)
+
+
+def quiet(at: int, zone: str, fallback: str, start: str, end: str) -> bool:
+    """Whether an instant (milliseconds UTC) lies in the quiet hours of a zone, ``end`` not included.
+
+    >>> quiet(22 * 3_600_000, "UTC", "UTC", "21:00", "08:00"), quiet(0, "Asia/Tokyo", "UTC", "21:00", "08:00")
+    (True, False)
+    """
+    local = datetime.fromtimestamp(at / 1000, _zone(zone, fallback)).strftime("%H:%M")
+    return start <= local < end if start <= end else local >= start or local < end
+
+
+def json_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, plain or gzip."""
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        yield from file
+
+
+def check(log: Path, campaigns: Path, decisions: Path, triggers: Path) -> Report:
+    """Check the files of a run."""
+    config: Mapping[str, Any] = tomllib.loads(campaigns.read_text(encoding="utf-8"))
+    decided, sent = ([json.loads(line) for line in json_lines(path)] for path in (decisions, triggers))
+    return Checker(dict(config), decided, sent).run(json_lines(log))
+
+
+def main() -> int:
+    """The command line; exits with 1 where anything was violated."""
+    parser = argparse.ArgumentParser(description="Check a run against its log and its campaigns.")
+    for name in ("log", "campaigns", "decisions", "triggers"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    report = check(**vars(parser.parse_args()))
+    print(*report.lines(), sep="\n")
+    return 1 if report.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
