@@ -62,7 +62,7 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     checkout_left_minutes: Minutes = 30.0
     contact_days: Days = 7.0
     loyal_orders: Annotated[int, Meta(ge=2)] = 3
-    sampling_days: Days = 3.0
+    sampling_days: Days = 7.0
 
 
 class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

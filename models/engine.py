@@ -18,7 +18,7 @@ from .learning.model import OnlineModel
 from .policy.campaigns import Campaigns
 from .policy.decide import DEFER, Decider
 from .profile.profile import SEEN_MAX, Profile
-from .randomness import hash64
+from .randomness import derived_id, hash64
 from .scoring import ALL_GROUPS, IN_VISIT, Scorer
 
 LEFT = ("browse", "cart", "checkout")
@@ -87,10 +87,10 @@ class Engine:
         if seen in draft.seen:
             draft.count("duplicate")
             return True
-        draft.seen = (*draft.seen, seen)[-SEEN_MAX:]
         if draft.erased_at and event.occurred_at <= draft.erased_at:
             draft.count("after_erasure")
             return True
+        draft.seen = (*draft.seen, seen)[-SEEN_MAX:]
         if draft.linked and not isinstance(event, (Linked, HandedOver)):
             draft.messages.append(_forwarded(event, draft.linked))
             draft.count("forwarded")
@@ -163,4 +163,4 @@ class Engine:
 
 def _forwarded(event: Event, user: str) -> Event:
     """The same event for the user that the device belongs to."""
-    return replace(event, customer=user, id=f"{event.id}>{user}"[:128])
+    return replace(event, customer=user, id=derived_id(event.id, f">{user}"))

@@ -170,7 +170,7 @@ def lateness(silence_days: float, days: int, span_days: float, slack_days: float
     >>> lateness(0.0, 1, 0.0, 15.0) < 0
     True
     """
-    gap = (span_days + 6 * slack_days) / days
+    gap = (span_days + 6 * slack_days) / max(1, days)  # 0 in bytes from before days were counted
     return max(-3.0, min(3.0, log((silence_days + slack_days) / (gap + slack_days))))
 
 

@@ -37,6 +37,16 @@ def hash64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
+def derived_id(origin: str, suffix: str) -> str:
+    """The id of an event that another led to: legible where it fits into 128 characters, a hash where it does not.
+
+    >>> derived_id("e1", ">u:7"), len(derived_id("e" * 128, ">u:7"))
+    ('e1>u:7', 24)
+    """
+    legible = origin + suffix
+    return legible if len(legible) <= 128 else stable_id(origin, suffix)
+
+
 def stable_id(*parts: object) -> str:
     """A stable 96-bit id in hexadecimal, from the parts that make a thing unique.
 

@@ -15,6 +15,7 @@ from .errors import SchemaError
 # Untyped decimals stay exact, and 1e999 is judged field by field instead of refusing the record.
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _LONGEST_NUMBER = 40
+_SMALL = 16 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -28,7 +29,7 @@ class IntakeOptions(Struct, frozen=True, kw_only=True):
     max_depth
         Deepest nesting of objects and arrays, the record itself being level 1.
     max_keys
-        Most keys in a record, all levels together.
+        Most keys in a record, all levels together; above 16 KiB also most objects and arrays.
     max_properties
         Most properties kept of a custom event.
     max_ahead_ms
@@ -108,6 +109,12 @@ def parse(raw: bytes, options: IntakeOptions, notes: list[str]) -> dict[str, Any
         raise SchemaError(
             "too_large", "$", f"{len(raw)} bytes", f"send at most {options.max_bytes} bytes, or raise max_bytes"
         )
+    if len(raw) > _SMALL:
+        # Tens of thousands of empty arrays would keep the garbage collector busy; text only adds to the count.
+        nodes = raw.count(b"{") + raw.count(b"[")
+        if nodes > options.max_keys:
+            remedy = f"send at most {options.max_keys}, or split the record"
+            raise SchemaError("too_many_keys", "$", f"{nodes} objects and arrays", remedy)
     try:
         record = _decode(raw)
     except RecursionError:

@@ -17,6 +17,7 @@ from ..config import EngineConfig
 from ..draft import Draft
 from ..profile import contact, journey
 from ..profile.profile import Profile, decode, encode, merge
+from ..randomness import derived_id
 from . import clicks, visit
 
 
@@ -44,10 +45,10 @@ def linked(draft: Draft, event: i.Linked, config: EngineConfig) -> None:
     draft.linked = event.user
     draft.messages.append(
         i.HandedOver(
-            id=f"{event.id}>hand-over"[:128],
+            id=derived_id(event.id, ">hand-over"),
             customer=event.user,
             occurred_at=draft.now,
-            received_at=draft.now,
+            received_at=max(draft.now, event.received_at),  # what rests on a backfilled link is as stale as the link
             origin=draft.before.customer,
             profile=encode(draft.before),
         )
@@ -65,11 +66,16 @@ def handed_over(draft: Draft, event: i.HandedOver, config: EngineConfig) -> None
     except msgspec.DecodeError:
         draft.count("hand_over_unreadable")
         return
+    if draft.erased_at and guest.activity.first_at <= draft.erased_at:
+        draft.count("hand_over_erased")
+        return
     both = merge(draft.view(), guest)
     draft.take(both)
     draft.seen, draft.late, draft.mixed = both.seen, both.late, both.mixed
     for kind, due in both.timers:
         draft.set_timer(kind, max(due, draft.now))
+    if not draft.contact.profiling:
+        _forget_scores(draft)
     draft.moments.add("merged")
     draft.count("merged")
 
@@ -79,12 +85,16 @@ def consent_changed(draft: Draft, event: i.ConsentChanged, config: EngineConfig)
     if event.purpose == "profiling":
         draft.contact = contact.objected(draft.contact, event.granted)
         if not event.granted:
-            draft.pendings, draft.scores, draft.trend = (), (), ()
-            draft.set_timer("label", 0)
-            draft.set_timer("score", 0)
+            _forget_scores(draft)
     else:
         draft.contact = contact.consent(draft.contact, event.scope or contact.ALL, event.granted)
     draft.count(f"consent_{event.purpose}_{'granted' if event.granted else 'withdrawn'}")
+
+
+def _forget_scores(draft: Draft) -> None:
+    draft.pendings, draft.scores, draft.trend = (), (), ()
+    draft.set_timer("label", 0)
+    draft.set_timer("score", 0)
 
 
 def erasure_requested(draft: Draft, event: i.ErasureRequested, config: EngineConfig) -> None:

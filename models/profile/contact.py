@@ -75,7 +75,15 @@ def consented(contact: Contact, channel: str, default: bool) -> bool:
 def consent(contact: Contact, scope: str, granted: bool) -> Contact:
     """Note consent given or withdrawn for a channel, or for all (``*``: overrides what was said before)."""
     kept = () if scope == ALL else tuple(pair for pair in contact.consents if pair[0] != scope)
-    return replace(contact, consents=(*kept, (scope, granted))[-CONSENTS_MAX:])
+    return replace(contact, consents=_bounded((*kept, (scope, granted))))
+
+
+def _bounded(consents: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
+    """At most 16: the oldest that grants is forgotten first, so that no flood of scopes hides an objection."""
+    while len(consents) > CONSENTS_MAX:
+        oldest = next((i for i, (_, granted) in enumerate(consents) if granted), 0)
+        consents = consents[:oldest] + consents[oldest + 1 :]
+    return consents
 
 
 def objected(contact: Contact, profiling: bool) -> Contact:
@@ -123,7 +131,7 @@ def merge(user: Contact, anonymous: Contact) -> Contact:
     log = tuple(sorted((*user.log, *anonymous.log), key=lambda c: (c.at, c.decision)))[-LOG_MAX:]
     a, b = user.outcomes, anonymous.outcomes
     return Contact(
-        (*consents, *user.consents)[-CONSENTS_MAX:],
+        _bounded((*consents, *user.consents)),
         user.profiling and anonymous.profiling,
         user.timezone or anonymous.timezone,
         user.email or anonymous.email,

@@ -37,6 +37,8 @@ def observe(session: Session, at: int, view: bool) -> Session:
     """
     if not session.number or at - session.last_at > TIMEOUT_MS:
         return Session(at, at, session.number + 1, 1, int(view))
+    if at < session.started_at - TIMEOUT_MS:  # it comes late, from an earlier visit
+        return session
     return Session(
         min(session.started_at, at),
         max(session.last_at, at),

@@ -156,12 +156,11 @@ def contacts_of_the_device_count(world: World) -> None:
     world.log[0] = call(0, NOON, event="Product Viewed", user=None, properties={})
     world.log[1], world.log[2] = consent(1, NOON + 1, True, user=None), consent(2, NOON + 2, True, user=None)
     world.log[3]["userId"] = None
-    world.log.insert(4, call(9, NOON + 2 * DAY, "alias", previousId="d1"))
-    world.log[5]["timestamp"] = world.log[5]["sentAt"] = world.log[5]["receivedAt"] = "2024-10-06T13:00:00+00:00"
+    at = NOON + 2 * DAY
+    world.log[4:] = [call(9, NOON + DAY, "alias", previousId="d1"), call(4, at, event="Order Completed", properties={})]
     world.decisions[0]["customer"] = world.decisions[1]["customer"] = "a:d1"
     world.decisions[1]["source"] = world.decisions[1]["source"].replace("u:1", "a:d1")
-    at = checker.millis("2024-10-06T13:00:00Z")
-    world.decisions[2].update(issued_at=at, expires_at=at + HOUR)
+    world.decisions[2] = decision(2, at, "m4")
 
 
 def over_the_budget(world: World) -> None:
