@@ -275,7 +275,9 @@ class Checker:
             self._people["u:" + user].take_in(known)
 
     def _key(self, customer: str) -> str:
-        return "u:" + self._user_of[customer[2:]] if customer[:2] == "a:" and customer[2:] in self._user_of else customer
+        return (
+            "u:" + self._user_of[customer[2:]] if customer[:2] == "a:" and customer[2:] in self._user_of else customer
+        )
 
     def _person(self, call: Json) -> Person:
         user = call.get("userId")
@@ -342,7 +344,9 @@ class Checker:
                     for when, of, by, is_shadow in person.contacts
                 )
                 if found > cap["most"]:
-                    self.report.violated(f"{scope} cap", f"{name}: {found} within {cap['within']}, allowed {cap['most']}")
+                    self.report.violated(
+                        f"{scope} cap", f"{name}: {found} within {cap['within']}, allowed {cap['most']}"
+                    )
 
     def _finish(self) -> None:
         """Each campaign's share of persons held out is what was configured, as far as chance allows."""
@@ -356,7 +360,9 @@ class Checker:
             report.holdouts[name] = (arms["holdout"], people, share)
             noise = HOLDOUT_Z * sqrt(people * share * (1 - share))
             if abs(arms["holdout"] - people * share) > noise + 1:
-                report.violated("holdout share", f"{name}: {arms['holdout']} of {people} persons, configured {share:.3f}")
+                report.violated(
+                    "holdout share", f"{name}: {arms['holdout']} of {people} persons, configured {share:.3f}"
+                )
         report.checked.update(self._mentioned)
         report.checked["persons"] = len(self._people)
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +25,6 @@ def data(*names: str) -> Path:
     if not path.is_file():
         raise SkippedError(f"{path} is absent: set RAPPORT_DATA to the folder of the data sets")
     return path
-
-
-def machine() -> dict[str, str]:
-    """What it ran on, from which commit."""
-    cpu = platform.processor() or "unknown CPU"
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = models[0] if models else cpu
-    return {
-        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain", "models", "streams", "schemas", "benchmarks") else ""),
-        "machine": f"{cpu}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "command": " ".join(["python -m benchmarks.quality", *sys.argv[1:]]),
-    }
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or ("" if arguments[0] == "status" else "unknown")
 
 
 def clean(value: Any) -> Any:
@@ -98,7 +73,7 @@ def shown(value: Any) -> str:
     >>> shown(12345), shown(0.0714), shown(-0.5), shown(None), shown([0.1, 0.0, 0.2])
     ('12,345', '.071', '-.500', '', '.100 [.000, .200]')
     """
-    if value is None:
+    if value is None or value != value:
         return ""
     if isinstance(value, list):
         return f"{shown(value[0])} [{shown(value[1])}, {shown(value[2])}]"
@@ -112,7 +87,7 @@ def document() -> str:
     """All tables of the latest results, each with the command, commit and machine that gave it."""
     parts = []
     for name, record in latest().items():
-        head = f"### {name}\n\n`{record['command']}`, commit {record['commit']}, {record['machine']}, {record['seconds']:.0f} s."
+        head = f"### {name}\n\n`{record['command']}`, commit {record['commit']}, {record['machine']}, Python {record['python']}, River {record['river']}, {record['seconds']:.0f} s."
         tables = [f"{one['title']}\n\n{table(one['rows'])}" for one in record["tables"]]
         parts.append("\n\n".join([head, *tables]))
     return "\n\n".join(parts)

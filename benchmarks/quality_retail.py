@@ -83,7 +83,9 @@ def raw_histories(path: Path) -> dict[str, History]:
 def run(say: Say) -> dict[str, Any]:
     """Run it all; raises ``SkippedError`` where the file is absent."""
     path = data("online_retail", "online_retail.csv.xz")
-    settings = read((ROOT / "examples" / "online-retail.toml").read_text(encoding="utf-8"), "examples/online-retail.toml")
+    settings = read(
+        (ROOT / "examples" / "online-retail.toml").read_text(encoding="utf-8"), "examples/online-retail.toml"
+    )
     examples: list[Example] = []
     with tempfile.TemporaryDirectory() as folder:
         canonical = str(Path(folder) / "orders.jsonl")
@@ -130,8 +132,8 @@ def verify(rows: Rows, histories: dict[str, History], end_ms: int) -> dict[str, 
         silent = seen == len(orders) or orders[seen] > at + horizon
         found["rows"] += 1
         found["label differs"] += bool(silent != y)
-        found["outside the population"] += not seen or at - orders[seen - 1] > horizon
-        found["too soon"] += at - last.get(str(customer), -period) < period
+        found["outside the population"] += bool(not seen or at - orders[seen - 1] > horizon)
+        found["too soon"] += bool(at - last.get(str(customer), -period) < period)
         found["horizon not over"] += bool(at + horizon > end_ms)
         last[str(customer)] = int(at)
     return found
@@ -139,7 +141,18 @@ def verify(rows: Rows, histories: dict[str, History], end_ms: int) -> dict[str, 
 
 def history_features(rows: Rows, histories: dict[str, History]) -> dict[str, Floats]:
     """What the raw file says of each row's customer up to the prediction: counts, days, money, rhythm."""
-    names = ("orders", "recency", "tenure", "spent", "mean order", "gap", "refunds", "orders 7d", "orders 30d", "orders 90d")
+    names = (
+        "orders",
+        "recency",
+        "tenure",
+        "spent",
+        "mean order",
+        "gap",
+        "refunds",
+        "orders 7d",
+        "orders 30d",
+        "orders 90d",
+    )
     table = np.zeros((len(rows.t), len(names)))
     for i, (customer, at) in enumerate(zip(rows.customer, rows.at_ms, strict=True)):
         history = histories[str(customer)]
@@ -172,10 +185,10 @@ def churn_tables(rows: Rows, histories: dict[str, History], say: Say) -> dict[st
     batch: dict[str, Floats] = {
         "logistic, order history (batch)": references.refitted(plain, y, t, HORIZON_DAYS, references.logistic),
         "logistic, our features (batch)": references.refitted(ours, y, t, HORIZON_DAYS, references.logistic),
-        "boosting, order history (batch)": references.refitted(plain, y, t, HORIZON_DAYS, references.boosting),
         "boosting, our features (batch)": references.refitted(ours, y, t, HORIZON_DAYS, references.boosting),
     }
-    everything = made | batch | {"ours": rows.p}
+    rule = {"own rate of active days, nothing learned (rule)": 1 / (1 + np.exp(-rows.columns(("quiet",))[:, 0]))}
+    everything = made | rule | batch | {"ours": rows.p}
     lines = []
     for name, p in everything.items():
         all_, third = figures(y[scored], p[scored]), figures(y[late], p[late])
@@ -187,7 +200,7 @@ def churn_tables(rows: Rows, histories: dict[str, History], say: Say) -> dict[st
     best_batch = max(batch, key=lambda name: auc(y[scored], batch[name][scored]))
     mine = losses(y, rows.p)
     differences = []
-    for name, p in (made | batch).items():
+    for name, p in (made | rule | batch).items():
         other = losses(y, p)
         differences.append(
             {
@@ -199,7 +212,11 @@ def churn_tables(rows: Rows, histories: dict[str, History], say: Say) -> dict[st
             }
         )
     phases = [
-        {"phase": phase, **figures(y[mask], rows.p[mask]), "best null log loss": float(losses(y[mask], made[best_null][mask]).mean())}
+        {
+            "phase": phase,
+            **figures(y[mask], rows.p[mask]),
+            "best null log loss": float(losses(y[mask], made[best_null][mask]).mean()),
+        }
         for phase in ("churn.early", "churn.late")
         if (mask := scored & (rows.target == phase)).any()
     ]
@@ -220,7 +237,10 @@ def churn_tables(rows: Rows, histories: dict[str, History], say: Say) -> dict[st
     return {
         "tables": [
             {"title": title, "rows": lines},
-            {"title": "The same rows, differences with 95 % bootstrap intervals over customers (log loss: below 0 is better; AUC: above 0)", "rows": differences},
+            {
+                "title": "The same rows, differences with 95 % bootstrap intervals over customers (log loss: below 0 is better; AUC: above 0)",
+                "rows": differences,
+            },
             {"title": "Ours by phase of life, same unit", "rows": phases},
             {"title": "Ours by slice of 50 days of the stream (slices of at least 300 scored rows)", "rows": slices},
         ],

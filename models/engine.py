@@ -138,10 +138,11 @@ class Engine:
         elif kind == "score":
             self._periodic(draft)
         elif kind in LEFT:
-            if draft.contact.profiling:
-                self.scorer.score(draft, IN_VISIT)
             signals.on_left(draft, kind)
-            self.decider.decide(draft)
+            if draft.signals and self.decider.listens(draft):
+                if draft.contact.profiling:
+                    self.scorer.score(draft, IN_VISIT, sample=False)
+                self.decider.decide(draft)
         elif kind.startswith(DEFER):
             campaign, _, started = kind.rpartition("@")
             draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))

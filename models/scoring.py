@@ -47,14 +47,17 @@ class Scorer:
         """The feature vector under this configuration."""
         return vector(profile, now, self.config.churn.horizon_days, self.config.typical_order)
 
-    def score(self, draft: Draft, groups: frozenset[str] = ALL_GROUPS) -> None:
-        """Predict all targets of ``groups`` that apply now; pend those whose sampling period is over."""
+    def score(self, draft: Draft, groups: frozenset[str] = ALL_GROUPS, sample: bool = True) -> None:
+        """Predict all targets of ``groups`` that apply now; pend those whose sampling period is over.
+
+        Without ``sample`` none is pended: what is learned must not depend on which campaigns are running.
+        """
         profile, now = draft.view(), draft.now
         packed = self.features(profile, now)
         x = as_mapping(packed)
         scores = {score.name: score for score in draft.scores}
         sampled = dict(draft.sampled)
-        fresh = {group for group in groups if now - sampled.get(group, -(1 << 60)) >= self._periods[group]}
+        fresh = {group for group in groups if sample and now - sampled.get(group, -(1 << 60)) >= self._periods[group]}
         full = bool(fresh) and len(draft.pendings) >= PENDING_MAX
         pended: list[Target] = []
         bought = self._bought(x) if "buys" in groups else ()

@@ -14,6 +14,7 @@ from models.errors import SnapshotError
 from models.learning.learner import Example, Learner
 from models.partition import Partition
 from models.policy.campaigns import Campaigns
+from models.policy.ledger import Ledger
 from models.policy.reading import Settings
 from models.profile import profile as profiles
 from models.profile.profile import Profile
@@ -142,6 +143,7 @@ class Run:
             raise SnapshotError(f"{len(data)} bytes that are no saved state ({error}); was the file cut short?") from error
         if state.format != FORMAT:
             raise SnapshotError(f"saved state of format {state.format}; this version reads {FORMAT}: bootstrap again")
+        Ledger().restore(state.ledger)  # all of it is checked before any of it is taken over
         self.learner.restore(state.models, key)
         self.engine.decider.ledger.restore(state.ledger)
         self.partition.restore(state.clock, state.timers)

@@ -23,7 +23,7 @@ def price_micros(item: Item, currency: Currency | None, config: EngineConfig) ->
     """Price of a unit in reporting micros, 0 where it or its currency is unknown."""
     if item.price is None or currency is None or item.price < 0:
         return 0
-    return config.money.micros(Money(item.price, currency)) or 0
+    return orders.bounded(config.money.micros(Money(item.price, currency)) or 0)
 
 
 def lines(items: Iterable[Item], currency: Currency | None, config: EngineConfig) -> list[Line]:

@@ -14,7 +14,7 @@ from ..targets import TARGETS, targets_of
 from .model import ModelSpec, OnlineModel
 
 
-class Example(Struct, frozen=True, kw_only=True, array_like=True):
+class Example(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A prediction whose time has come, with its label.
 
     Parameters

@@ -67,6 +67,7 @@ class Metrics(Struct):
     counts: list[int] = []
     hits: list[int] = []
     sums: list[float] = []
+    since: int = 0
 
     def __post_init__(self) -> None:
         if not self.counts:
@@ -81,7 +82,7 @@ class Metrics(Struct):
         self.positives += label
         self.loss += loss
         self.null_loss += null_loss
-        self.recent_gain += max(RECENT, 1 / self.n) * (null_loss - loss - self.recent_gain)
+        self.recent_gain += max(RECENT, 1 / (self.n - self.since)) * (null_loss - loss - self.recent_gain)
         bin_ = int((log(p / (1 - p)) + _SPAN) * _PER_LOGIT)
         bin_ = 0 if bin_ < 0 else BINS - 1 if bin_ >= BINS else bin_
         self.counts[bin_] += 1
@@ -93,9 +94,13 @@ class Metrics(Struct):
         """The no-feature null: the rate so far, pulled to ``prior`` as by ``weight`` labels."""
         return (self.positives + prior * weight) / (self.n + weight)
 
+    def start_over(self) -> None:
+        """Let the skill be earned anew from the next label on; the figures stand."""
+        self.recent_gain, self.since = 0.0, self.n
+
     def skilled(self, least: int) -> bool:
-        """Whether there are ``least`` labels and the last thousand or so were predicted better than by the null."""
-        return self.n >= least and self.recent_gain > 0.0
+        """Whether at least ``least`` labels, up to the last thousand or so, were predicted better than by the null."""
+        return self.n - self.since >= least and self.recent_gain > 0.0
 
     def figures(self) -> Figures:
         """Read the figures off the sums: O(bins)."""

@@ -55,7 +55,6 @@ class Body(Struct, frozen=True):
     version: int
     drifts: int
     rollbacks: int
-    drifted_at: dict[str, int]
     means: dict[str, float]
     alarms: dict[str, Any]
     good: bytes | None
@@ -93,7 +92,6 @@ class OnlineModel:
         self._features = spec.features
         self._estimator = self._fresh()
         self._alarms = {target: ADWIN() for target in targets}
-        self._drifted_at = dict.fromkeys(targets, 0)
         self._good: bytes | None = None
 
     def _fresh(self) -> Estimator:
@@ -129,7 +127,7 @@ class OnlineModel:
         alarm.update(loss)
         if alarm.drift_detected and alarm.estimation > before:
             self.drifts += 1
-            self._drifted_at[target] = metrics.n
+            metrics.start_over()
 
     def learn(self, x: dict[str, float], label: bool) -> None:
         """Learn one example whose time has come."""
@@ -175,9 +173,7 @@ class OnlineModel:
 
     def ready(self, target: str) -> bool:
         """Whether the model has earned to replace the rules for ``target``: labels, skill, and no drift unhealed."""
-        metrics = self.metrics[target]
-        since = metrics.n - self._drifted_at[target]
-        return metrics.skilled(self.spec.min_labels) and since >= self.spec.min_labels
+        return self.metrics[target].skilled(self.spec.min_labels)
 
     def null(self, target: str) -> float:
         """The rate without features, as known now."""
@@ -224,7 +220,6 @@ class OnlineModel:
             version=self.version,
             drifts=self.drifts,
             rollbacks=self.rollbacks,
-            drifted_at=self._drifted_at,
             means=self._means,
             alarms={target: extract(alarm, ADWIN()) for target, alarm in self._alarms.items()},
             good=self._good,
@@ -262,7 +257,6 @@ class OnlineModel:
         self.version = body.version
         self.drifts = body.drifts
         self.rollbacks = body.rollbacks
-        self._drifted_at = body.drifted_at
         self._means = body.means
         self._good = body.good
 

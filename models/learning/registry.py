@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from ..errors import ConfigError
 
 Params = Mapping[str, Any]
 OWN = frozenset({"models.learning.adagrad.AdaGrad"})
+SEED = 1
 
 
 class Estimator(Protocol):
@@ -34,6 +36,7 @@ class EstimatorSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Dotted name of a class; several, in order, make a pipeline.
     params
         Arguments of the (last) class. A table with ``class`` is built first: ``{class = "river.optim.SGD", lr = 0.05}``.
+        A ``seed`` that is left out is 1, never the system's randomness.
     allow
         Dotted names outside ``river.`` that may be loaded.
     """
@@ -67,7 +70,8 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Estimator:
     model: Any = steps[0]
     for step in steps[1:]:
         model = model | step
-    if not callable(getattr(model, "learn_one", None)) or not callable(getattr(model, "predict_proba_one", None)):
+    final = steps[-1]  # a pipeline itself offers everything, whatever its last step can do
+    if not callable(getattr(final, "learn_one", None)) or not callable(getattr(final, "predict_proba_one", None)):
         raise ConfigError(where, f"class {names[-1]}", "use a binary classifier: it needs predict_proba_one")
     built: Estimator = model
     return built
@@ -83,13 +87,27 @@ def _make(name: str, params: Params, allow: tuple[str, ...], where: str) -> Any:
         raise ConfigError(where, f"class {name}", f"check its spelling ({error})") from error
     if not isinstance(cls, type):
         raise ConfigError(where, f"{name}, which is no class", "give the dotted name of a class")
-    arguments = {
-        key: _make(value["class"], {k: v for k, v in value.items() if k != "class"}, allow, where)
-        if isinstance(value, Mapping) and "class" in value
-        else value
-        for key, value in params.items()
-    }
+    arguments = {key: _argument(value, allow, where) for key, value in params.items()}
+    if "seed" not in arguments and _seeded(cls):
+        arguments["seed"] = SEED
     try:
         return cls(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(where, f"arguments {sorted(arguments)}", f"{name} says: {error}") from error
+
+
+def _argument(value: Any, allow: tuple[str, ...], where: str) -> Any:
+    if isinstance(value, Mapping) and "class" in value:
+        return _make(value["class"], {k: v for k, v in value.items() if k != "class"}, allow, where)
+    if isinstance(value, (list, tuple)):
+        return [_argument(one, allow, where) for one in value]
+    return value
+
+
+def _seeded(cls: type) -> bool:
+    """Whether the class would draw from the system's randomness if it were not given a seed."""
+    try:
+        seed = signature(cls).parameters.get("seed")
+    except ValueError:
+        return False
+    return seed is not None and seed.default is None

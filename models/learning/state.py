@@ -132,12 +132,21 @@ def _fill(value: Any, state: Any, met: list[Any]) -> Any:
             return met[held]
         if kind == _NATIVE and _native(value):
             met.append(value)
-            value.__setstate__(held)
-            return value
+            return _fill_native(value, held)
         if kind == _OBJECT and _ours(value) and hasattr(value, "__dict__"):
             met.append(value)
             return _fill_object(value, held, met)
     raise SnapshotError(f"state of {type(value).__qualname__} does not fit; was the configuration changed since?")
+
+
+def _fill_native(value: Any, held: Any) -> Any:
+    try:
+        value.__setstate__(held)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of Rust is no Exception
+        raise SnapshotError(f"state of {type(value).__qualname__} cannot be read ({error})") from error
+    return value
 
 
 def _fill_object(value: Any, held: dict[str, Any], met: list[Any]) -> Any:

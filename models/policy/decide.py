@@ -55,6 +55,10 @@ class Decider:
         self.ledger = Ledger()
         self._by_id = {c.config.id: c for c in campaigns.all()}
 
+    def listens(self, draft: Draft) -> bool:
+        """Whether any campaign acts on a signal of this step."""
+        return any(self._of(draft, signal) for signal in draft.signals)
+
     def decide(self, draft: Draft) -> None:
         """Act on the signals of this step: at most one live winner, and one shadow decision."""
         if not draft.signals:

@@ -46,6 +46,7 @@ class Verdict(Struct, frozen=True):
 
 
 PASS = Verdict()
+ROUNDING = 1e-9  # three times 0.1 must fit into 0.3
 
 
 def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: Ledger, now: int) -> Verdict:
@@ -71,7 +72,8 @@ def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: 
         return Verdict("cap_channel")
     if _capped(campaigns.customer_caps, log, now):
         return Verdict("cap_customer")
-    if config.budget_per_day is not None and ledger.spent(config.id, now) + action.cost > config.budget_per_day:
+    budget = config.budget_per_day
+    if budget is not None and ledger.spent(config.id, now) + action.cost > budget + ROUNDING:
         return Verdict("budget")
     return PASS
 

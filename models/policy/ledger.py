@@ -6,6 +6,8 @@ import msgspec
 
 from schemas.base import DAY_MS
 
+from ..errors import SnapshotError
+
 
 class Ledger:
     """Money spent by campaign and UTC day, in the reporting currency; yesterday and before are forgotten.
@@ -33,5 +35,8 @@ class Ledger:
         return msgspec.msgpack.encode(self._spent)
 
     def restore(self, data: bytes) -> None:
-        """Take over what ``snapshot`` wrote."""
-        self._spent = msgspec.msgpack.decode(data, type=dict[str, tuple[int, float]])
+        """Take over what ``snapshot`` wrote; raises ``SnapshotError`` where the bytes are none."""
+        try:
+            self._spent = msgspec.msgpack.decode(data, type=dict[str, tuple[int, float]])
+        except msgspec.DecodeError as error:
+            raise SnapshotError(f"{len(data)} bytes that are no ledger of campaigns ({error})") from error

@@ -45,6 +45,13 @@ def quiet_until(hours: QuietHours, now: int, tz: ZoneInfo) -> int:
     >>> quiet_until(hours, 12 * 3_600_000, ZoneInfo("UTC"))
     0
     """
+    try:
+        return _until(hours, now, tz)
+    except (OverflowError, ValueError):  # the calendar ends with the year 9999
+        return 0
+
+
+def _until(hours: QuietHours, now: int, tz: ZoneInfo) -> int:
     local = datetime.fromtimestamp(now / 1000, UTC).astimezone(tz)
     minute = local.hour * 60 + local.minute
     start, end = _minutes(hours.start), _minutes(hours.end)

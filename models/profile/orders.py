@@ -15,6 +15,7 @@ ID_KEPT_MS = 90 * DAY_MS
 IDS_MAX = 64
 RHYTHM_WEIGHT = 0.3
 OTHER_CURRENCIES_MAX = 4
+MICROS_MAX = 1 << 62  # a sum beyond 64 bits could not be stored, and would stop its partition
 
 
 class Orders(Struct, frozen=True, array_like=True, gc=False):
@@ -62,6 +63,15 @@ class Orders(Struct, frozen=True, array_like=True, gc=False):
 EMPTY = Orders()
 
 
+def bounded(micros: int) -> int:
+    """An amount kept within what 64 bits hold.
+
+    >>> bounded(-(10**30)) == -MICROS_MAX
+    True
+    """
+    return MICROS_MAX if micros > MICROS_MAX else -MICROS_MAX if micros < -MICROS_MAX else micros
+
+
 def known(orders: Orders, order: str, at: int) -> bool:
     """Whether this order was counted within the 90 days before ``at`` (milliseconds UTC)."""
     if not orders.recent:
@@ -99,7 +109,7 @@ def place(orders: Orders, order: str, at: int, micros: int, units: int, other: t
     return Orders(
         orders.count + 1,
         orders.units + units,
-        orders.total_micros + micros,
+        bounded(orders.total_micros + micros),
         orders.refunds,
         orders.refunded_micros,
         min(orders.first_at or at, at),
@@ -119,7 +129,7 @@ def refund(orders: Orders, micros: int) -> Orders:
     >>> refund(EMPTY, 5).refunded_micros
     5
     """
-    return replace(orders, refunds=orders.refunds + 1, refunded_micros=orders.refunded_micros + micros)
+    return replace(orders, refunds=orders.refunds + 1, refunded_micros=bounded(orders.refunded_micros + micros))
 
 
 def decayed_at(orders: Orders, now: int) -> Scales:
@@ -139,9 +149,9 @@ def merge(a: Orders, b: Orders) -> Orders:
     return Orders(
         a.count + b.count,
         a.units + b.units,
-        a.total_micros + b.total_micros,
+        bounded(a.total_micros + b.total_micros),
         a.refunds + b.refunds,
-        a.refunded_micros + b.refunded_micros,
+        bounded(a.refunded_micros + b.refunded_micros),
         min(a.first_at, b.first_at),
         max(a.last_at, b.last_at),
         merged(a.decayed, a.last_at, b.decayed, b.last_at, HALF_LIVES_MS),
@@ -158,7 +168,7 @@ def _tail(full: Orders, empty: Orders) -> Orders:
     return replace(
         full,
         refunds=full.refunds + empty.refunds,
-        refunded_micros=full.refunded_micros + empty.refunded_micros,
+        refunded_micros=bounded(full.refunded_micros + empty.refunded_micros),
         cancelled_at=max(full.cancelled_at, empty.cancelled_at),
     )
 
@@ -166,5 +176,5 @@ def _tail(full: Orders, empty: Orders) -> Orders:
 def _add_other(totals: tuple[tuple[str, int], ...], other: tuple[str, int]) -> tuple[tuple[str, int], ...]:
     kept = dict(totals)
     if other[0] in kept or len(kept) < OTHER_CURRENCIES_MAX:
-        kept[other[0]] = kept.get(other[0], 0) + other[1]
+        kept[other[0]] = bounded(kept.get(other[0], 0) + other[1])
     return tuple(kept.items())

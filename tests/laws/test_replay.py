@@ -194,9 +194,7 @@ def test_an_order_counts_once_within_90_days() -> None:
 
 @hypothesis_settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 9)), max_size=60), st.integers(1, 50), st.randoms())
-def test_reordered_is_sorted_where_the_bound_holds(
-    pairs: list[tuple[int, int]], bound: int, random: Random
-) -> None:
+def test_reordered_is_sorted_where_the_bound_holds(pairs: list[tuple[int, int]], bound: int, random: Random) -> None:
     log = [make(PageViewed, at, id=f"{n % 10}-{id_}") for n, (at, id_) in enumerate(pairs)]
     arrived = sorted(log, key=lambda event: event.occurred_at + random.random() * bound)
     assert list(reordered(arrived, bound)) == sorted(arrived, key=lambda event: (event.occurred_at, event.id))
@@ -290,7 +288,11 @@ def test_any_order_of_setting_and_taking_away_fires_what_is_left(data: st.DataOb
         expected.pop(key, None)
         if due:
             expected[key] = due
-    fired = [(event.occurred_at, event.customer, event.kind) for event, _ in partition.plan([], 9) if isinstance(event, TimerDue)]
+    fired = [
+        (event.occurred_at, event.customer, event.kind)
+        for event, _ in partition.plan([], 9)
+        if isinstance(event, TimerDue)
+    ]
     assert fired == sorted((due, *key) for key, due in expected.items())
 
 

@@ -110,13 +110,13 @@ def test_decayed_counts_do_not_depend_on_the_order_of_arrival(moments: list[int]
     assert touches(moments) == pytest.approx(touches(sorted(moments)), rel=1e-9, abs=1e-12)
 
 
-order_lists = st.lists(st.tuples(st.integers(0, 30), st.integers(1, 400 * DAY_MS), st.integers(0, 10**9), st.integers(1, 5)), max_size=10)
+order_lists = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 400 * DAY_MS), st.integers(0, 10**9), st.integers(1, 5)), max_size=10
+)
 
 
 @given(order_lists, order_lists)
-def test_merged_orders_sum(
-    a: list[tuple[int, int, int, int]], b: list[tuple[int, int, int, int]]
-) -> None:
+def test_merged_orders_sum(a: list[tuple[int, int, int, int]], b: list[tuple[int, int, int, int]]) -> None:
     def of(placed: list[tuple[int, int, int, int]]) -> orders.Orders:
         held = orders.refund(orders.EMPTY, 7) if len(placed) % 2 else orders.EMPTY
         for number, at, micros, units in placed:
