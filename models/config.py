@@ -135,7 +135,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """All models, the configured ones in place of the defaults.
 
         >>> sorted(EngineConfig().model_specs())[:2]
-        ['buys', 'churn.cadence']
+        ['buys', 'churn']
         """
         return default_models() | self.models
 

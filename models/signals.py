@@ -22,8 +22,9 @@ def on_scored(draft: Draft, config: EngineConfig) -> None:
     """The periodic scoring of a known customer: churn risk later on, a drop in the first weeks."""
     profile, now = draft.view(), draft.now
     if in_honeymoon(profile, now, config.churn.honeymoon_days, config.churn.honeymoon_orders):
-        if engagement.drop(draft.trend) >= DROP_POINTS:
-            draft.signals.append(Signal("honeymoon_drop"))
+        fallen = engagement.drop(draft.trend)
+        if fallen >= DROP_POINTS:
+            draft.signals.append(Signal("honeymoon_drop", {"engagement_drop": fallen}))
     else:
         draft.signals.append(Signal("churn_risk"))
 
@@ -37,6 +38,15 @@ def on_moments(draft: Draft) -> None:
         draft.signals.append(Signal("contact_left"))
 
 
-def still_holds(signal: str, draft: Draft) -> bool:
-    """Whether a signal that was deferred is still true: nobody wants a reminder of a cart that was bought."""
-    return bool(draft.basket.lines) if signal in ("cart_left", "checkout_left") else True
+def still_holds(signal: str, draft: Draft, since: int) -> bool:
+    """Whether a signal that was deferred at ``since`` (milliseconds UTC) is still true.
+
+    Nobody wants a reminder of a cart that was bought; whoever is back at it will leave it, or not, in his own time.
+    """
+    if not signal.endswith("_left") or signal == "contact_left":
+        return True
+    if draft.due("cart") or draft.due("checkout"):
+        return False
+    if signal == "browse_left":
+        return not (draft.due("browse") or draft.basket.lines or draft.orders.last_at > since)
+    return bool(draft.basket.lines)

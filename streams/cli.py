@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from models.errors import ModelError
 from models.simulator.config import SimulationError
 from schemas.errors import SchemaError
 
-from .commands import importing, replaying, schemas_export, simulating, validating
+from .commands import common, importing, replaying, schemas_export, simulating, validating
 from .files import FileError
 
 app = typer.Typer(
     name="rapport",
     help="Real-time engagement: customer events in, learned decisions out.\n\n"
-    "Try first: rapport demo. With your own events: rapport replay events.jsonl --campaigns campaigns.toml",
+    "Try first: rapport demo\n\n"
+    "With your own events: rapport replay events.jsonl --campaigns examples/campaigns.toml",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -44,7 +46,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    show_version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options that come before a command."""
 
@@ -54,12 +58,17 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        Console(stderr=True).print(f"[red]rapport:[/] {error}", highlight=False, soft_wrap=True)
+        _complain(str(error))
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped", highlight=False)
-        sys.exit(130)
-    except BrokenPipeError:
-        # whoever read our output has left: that is no error of ours
-        sys.stderr.close()
+    except common.ReaderLeftError:
+        # Python flushes standard output once more at its end, which nobody reads now.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _complain(message: str) -> None:
+    try:
+        common.err.print(Text("rapport: ", "red"), end="")
+        common.say(message, console=common.err)
+    except common.ReaderLeftError:
+        return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -12,17 +12,20 @@ from typing import IO, Any
 import msgspec
 
 from models.policy.reading import Settings
+from models.profile.journey import STAGES
 from models.targets import BY_NAME
 from schemas.codec import encode_decision
 from schemas.dead_letters import DeadLetter
 from schemas.decisions import Conversion, Decision
 from schemas.intake import Intake, IntakeOptions
 
-from .files import FileError
+from . import saved
+from .files import STDIO, FileError
 from .run import Run
 from .sources import Progress, Sources
 
 TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS = "triggers.jsonl", "decisions.jsonl", "dead-letters.jsonl", "metrics.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Options:
         After the last event, let time go on so far: later timers fire.
     quiet
         Send nothing: build profiles and models only.
+    state, key
+        What ``saved.snapshot`` gave, to go on from, and the key it was signed with.
     """
 
     files: tuple[str, ...]
@@ -56,25 +61,44 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """What a replay came to: the figures that go into ``metrics.json``, and how long it took."""
+    """What a replay came to.
+
+    Parameters
+    ----------
+    seconds
+        How long it took, without start and summary.
+    metrics
+        What ``metrics.json`` holds.
+    stopped
+        Somebody pressed Ctrl-C: it holds for the events up to then.
+    unsorted_ms
+        How far events were allowed to be out of order, milliseconds.
+    """
 
     run: Run
     sources: Sources
     seconds: float
     metrics: dict[str, Any]
+    stopped: bool = False
+    unsorted_ms: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file was read to its end."""
+        return not self.stopped and not self.sources.broken
 
 
 class _Outputs:
-    """The result files, opened together."""
+    """The result files, opened together; ``metrics.json`` of an earlier run goes, and comes last."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        try:
+        self._folder = folder
+        with self._said():
             folder.mkdir(parents=True, exist_ok=True)
-            self._triggers = stack.enter_context((folder / TRIGGERS).open("wb"))
-            self._decisions = stack.enter_context((folder / DECISIONS).open("wb"))
-            self._dead = stack.enter_context((folder / DEAD_LETTERS).open("wb"))
-        except OSError as error:
-            raise FileError(str(folder), error.strerror or str(error), "name a folder that can be written: -o FOLDER") from error
+            (folder / METRICS).unlink(missing_ok=True)
+            self._triggers, self._decisions, self._dead = (
+                stack.enter_context((folder / name).open("wb")) for name in (TRIGGERS, DECISIONS, DEAD_LETTERS)
+            )
 
     def decision(self, decision: Decision) -> None:
         line = encode_decision(decision)
@@ -88,10 +112,30 @@ class _Outputs:
     def dead(self, letter: DeadLetter) -> None:
         self._line(self._dead, msgspec.json.encode(letter))
 
-    @staticmethod
-    def _line(file: IO[bytes], line: bytes) -> None:
-        file.write(line)
-        file.write(b"\n")
+    def finish(self, metrics: dict[str, Any]) -> None:
+        """Everything is on disk when this returns."""
+        with self._said():
+            for file in (self._triggers, self._decisions, self._dead):
+                file.close()
+            text = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
+            (self._folder / METRICS).write_bytes(text + b"\n")
+
+    def _line(self, file: IO[bytes], line: bytes) -> None:
+        try:
+            file.write(line + b"\n")
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> FileError:
+        found = "a file, not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        return FileError(str(self._folder), found or str(error), "name a folder that can be written: -o FOLDER")
 
 
 class Replay:
@@ -99,49 +143,66 @@ class Replay:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self._dead: Callable[[DeadLetter], None] | None = None
+        self._outputs: _Outputs | None = None
         self.sources = Sources(options.files, Intake(options.intake), options.unsorted_ms, on_dead=self._refused)
 
     def run(self, progress: Progress | None = None) -> Report:
-        """Run all of it.
+        """Run all of it. Ctrl-C ends it early, with the results so far.
 
         Raises
         ------
         FileError
-            Where a file cannot be read, or the results cannot be written.
+            Where a file cannot be read at all, or the results cannot be written.
         SnapshotError
             Where ``options.state`` does not fit the settings.
         """
         options = self.options
+        run = Run(options.settings, self._decided, self._converted, quiet=options.quiet)
+        if options.state is not None:
+            saved.restore(run, options.state, options.key)
+        self.sources.open()
         with contextlib.ExitStack() as stack:
-            outputs = _Outputs(options.out, stack) if options.out is not None else None
-            if outputs is not None:
-                self._dead = outputs.dead
-            run = Run(
-                options.settings,
-                on_decision=outputs.decision if outputs else None,
-                on_conversion=outputs.conversion if outputs else None,
-                quiet=options.quiet,
-            )
-            if options.state is not None:
-                run.restore(options.state, options.key)
-            started = time.perf_counter()
-            run.drain(self.sources.read(progress))
-            if options.advance_ms:
-                run.drain((), until=run.partition.clock + options.advance_ms)
-            seconds = time.perf_counter() - started
-            metrics = figures(run, self.sources)
             if options.out is not None:
-                text = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
-                (options.out / METRICS).write_bytes(text + b"\n")
-        return Report(run, self.sources, seconds, metrics)
+                _apart(options.files, options.out)
+                self._outputs = _Outputs(options.out, stack)
+            started = time.perf_counter()
+            stopped = False
+            try:
+                run.drain(self.sources.read(progress))
+                if options.advance_ms:
+                    run.drain((), until=run.partition.clock + options.advance_ms)
+            except KeyboardInterrupt:
+                stopped = True
+            seconds = time.perf_counter() - started
+            metrics = figures(run, self.sources, stopped)
+            report = Report(run, self.sources, seconds, metrics, stopped, options.unsorted_ms)
+            if self._outputs is not None:
+                self._outputs.finish(report.metrics)
+        return report
+
+    def _decided(self, decision: Decision) -> None:
+        if self._outputs is not None:
+            self._outputs.decision(decision)
+
+    def _converted(self, conversion: Conversion) -> None:
+        if self._outputs is not None:
+            self._outputs.conversion(conversion)
 
     def _refused(self, letter: DeadLetter) -> None:
-        if self._dead is not None:
-            self._dead(letter)
+        if self._outputs is not None:
+            self._outputs.dead(letter)
 
 
-def figures(run: Run, sources: Sources) -> dict[str, Any]:
+def _apart(files: tuple[str, ...], out: Path) -> None:
+    """No result may be written over an input."""
+    for name in (TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS):
+        result = out / name
+        for file in files:
+            if file != STDIO and result.exists() and result.samefile(file):
+                raise FileError(file, "an input that a result would overwrite", "name another folder: -o FOLDER")
+
+
+def figures(run: Run, sources: Sources, stopped: bool = False) -> dict[str, Any]:
     """All counts and model figures of a run; nothing in it depends on the machine or the hour."""
     counts = run.counts
     models = {
@@ -159,12 +220,15 @@ def figures(run: Run, sources: Sources) -> dict[str, Any]:
         if metrics.n
     }
     return {
+        "format": FORMAT,
+        "complete": not stopped and not sources.broken,
         "input": {
             "records": sources.records,
             "events": sources.events,
             "first_at": sources.first_at,
-            "last_at": sources.last_at,
+            "last_at": sources.last_at if sources.events else None,
             "customers": len(run.profiles),
+            "broken_files": [str(error) for error in sources.broken],
             "dead_letters": dict(sorted(sources.dead.items())),
             "repairs": dict(sorted(sources.notes.items())),
             "out_of_order": sources.behind,
@@ -172,12 +236,13 @@ def figures(run: Run, sources: Sources) -> dict[str, Any]:
         },
         "steps": run.steps,
         "counts": dict(sorted((name, n) for name, n in counts.items() if "|" not in name)),
-        "funnel": [counts[f"stage|{stage}"] for stage in range(6)],
+        "funnel": {stage: counts[f"stage|{index}"] for index, stage in enumerate(STAGES)},
         "left": {kind: counts[f"left|{kind}"] for kind in ("browse", "cart", "checkout")},
         "decided": _nested(counts, "decided"),
         "suppressed": _nested(counts, "suppressed"),
         "converted": _nested(counts, "converted"),
         "outcomes": {name.split("|")[1]: n for name, n in sorted(counts.items()) if name.startswith("outcome|")},
+        "unhandled": {name.split("|")[1]: n for name, n in sorted(counts.items()) if name.startswith("unhandled|")},
         "models": {target: models[target] for target in BY_NAME if target in models},
     }
 

@@ -139,7 +139,7 @@ class Run:
         try:
             state = msgspec.msgpack.decode(data, type=State)
             held = [profiles.decode(one) for one in state.profiles]
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{len(data)} bytes that are no saved state ({error}); was the file cut short?") from error
         if state.format != FORMAT:
             raise SnapshotError(f"saved state of format {state.format}; this version reads {FORMAT}: bootstrap again")

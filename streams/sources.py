@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
+from itertools import chain
 
 from schemas.base import Event
 from schemas.dead_letters import DeadLetter
 from schemas.intake import Intake
-from streams.files import read_byte_lines
+from streams.files import STDIO, FileError, read_byte_lines
 
 from .reorder import reordered
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int], None]
+"""Called with the bytes read so far of all files together, as they lie in the files."""
 
 
 class Sources:
@@ -29,6 +31,17 @@ class Sources:
         Milliseconds within which events may be out of order; 0: they are taken as they come.
     on_dead
         Called with each record that was refused.
+
+    Attributes
+    ----------
+    broken
+        Why a file could not be read to its end; what came before is in the events.
+    dead, first_dead
+        Refused records by reason: how many, and the first of each.
+    notes
+        Repairs of accepted records: how many of each.
+    behind, furthest_behind_ms
+        Events that came after a later one, and by how much at most.
     """
 
     def __init__(
@@ -42,6 +55,10 @@ class Sources:
         self._intake = intake
         self._unsorted_ms = unsorted_ms
         self._on_dead = on_dead
+        self._opened: list[Iterator[bytes]] | None = None
+        self._progress: Progress | None = None
+        self._bytes = [0] * len(paths)
+        self.broken: list[FileError] = []
         self.records = 0
         self.dead: Counter[str] = Counter()
         self.first_dead: dict[str, DeadLetter] = {}
@@ -52,25 +69,61 @@ class Sources:
         self.first_at: int | None = None
         self.last_at = 0
 
+    def open(self) -> None:
+        """Open every file and read its first line, so that what cannot be read at all is known before anything is done.
+
+        Raises
+        ------
+        FileError
+            Where a file is missing, is no text, or cannot be read; or where standard input is named twice.
+        """
+        if list(self._paths).count(STDIO) > 1:
+            raise FileError(STDIO, "standard input named twice", "name it once")
+        self._opened = [self._lines(index, path) for index, path in enumerate(self._paths)]
+
     def read(self, progress: Progress | None = None) -> Iterator[Event]:
-        """All events in order; raises ``FileError`` where a file cannot be read."""
-        streams = [self._file(path, progress) for path in self._paths]
+        """All events in order; a file that breaks off ends there and is listed in ``broken``.
+
+        Raises
+        ------
+        FileError
+            As ``open`` does, unless that was called before.
+        """
+        self._progress = progress
+        if self._opened is None:
+            self.open()
+        opened, self._opened = self._opened or [], None
+        streams = [self._file(path, lines) for path, lines in zip(self._paths, opened, strict=True)]
         if self._unsorted_ms:
             streams = [reordered(stream, self._unsorted_ms) for stream in streams]
         return self._watched(streams[0] if len(streams) == 1 else merge(*streams, key=lambda event: event.occurred_at))
 
-    def _file(self, path: str, progress: Progress | None) -> Iterator[Event]:
+    def _lines(self, index: int, path: str) -> Iterator[bytes]:
+        def progress(done: int, total: int | None) -> None:
+            self._bytes[index] = done
+            if self._progress is not None:
+                self._progress(sum(self._bytes))
+
+        lines = read_byte_lines(path, progress=progress)
+        return chain([first], lines) if (first := next(lines, None)) is not None else iter(())
+
+    def _file(self, path: str, lines: Iterator[bytes]) -> Iterator[Event]:
         read, note = self._intake.read, self.notes
-        for number, raw in enumerate(read_byte_lines(path, progress=progress), 1):
-            if not raw or raw.isspace():
-                continue
-            self.records += 1
-            result = read(raw, None, f"{path}:{number}")
-            if result.dead is not None:
-                self._refuse(result.dead)
-            if result.notes:
-                note.update(result.notes)
-            yield from result.events
+        place = _unpacked(path)
+        try:
+            for number, raw in enumerate(lines, 1):
+                if not raw or raw.isspace():
+                    continue
+                self.records += 1
+                result = read(raw, None, f"{place}:{number}")
+                if result.dead is not None:
+                    self._refuse(result.dead)
+                    continue
+                if result.notes:
+                    note.update(result.notes)
+                yield from result.events
+        except FileError as error:
+            self.broken.append(error)
 
     def _refuse(self, letter: DeadLetter) -> None:
         self.dead[letter.reason] += 1
@@ -91,3 +144,14 @@ class Sources:
                 self.behind += 1
                 self.furthest_behind_ms = max(self.furthest_behind_ms, self.last_at - at)
             yield event
+
+
+def _unpacked(path: str) -> str:
+    """The name without the ending of its compression: ids of records that have none are made of it.
+
+    >>> _unpacked("log/events.jsonl.gz")
+    'log/events.jsonl'
+    """
+    for ending in (".gz", ".xz", ".zst"):
+        path = path.removesuffix(ending)
+    return path

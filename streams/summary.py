@@ -7,76 +7,115 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from models.profile.journey import STAGES
-from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS
+from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from schemas.errors import printable
 
 from .replay import Report
 
+WIDEST = 500
+LEFT_OUT = {
+    "duplicate": "repeats of an event (same id), counted once",
+    "duplicate_order": "repeats of an order (same number), counted once",
+    "after_erasure": "events of erased customers from before the erasure",
+    "late": "events came after a later one of their customer",
+}
+
 
 def show(report: Report, console: Console) -> None:
-    """Print funnel, triggers, suppressions and model figures."""
+    """Print funnel, triggers, suppressions and model figures; then what was wrong with the input."""
     metrics = report.metrics
     _head(report, console)
-    _funnel(metrics, console)
-    _campaigns(metrics, console)
-    _suppressed(metrics, console)
-    _models(metrics, console)
+    if metrics["input"]["events"]:
+        _funnel(metrics, console)
+        _campaigns(report, console)
+        _suppressed(metrics, console)
+        _models(metrics, console)
     _input(report, console)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print a sentence literally; in a pipe it stays one line."""
+    console.print(Text(printable(text, WIDEST), style), soft_wrap=not console.is_terminal)
+
+
+def _title(console: Console, text: str, explained: str = "") -> None:
+    console.print()
+    _say(console, text, "bold")
+    if explained:
+        _say(console, explained, "dim")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", header_style="dim", no_wrap=index == 0)
+        table.add_column(column, justify="right" if index else "left", header_style="dim", overflow="fold")
     return table
 
 
 def _head(report: Report, console: Console) -> None:
     given = report.metrics["input"]
+    console.print()
+    if report.stopped:
+        _say(console, "Stopped early; so far:", "yellow")
+    if not given["records"]:
+        _say(console, "No records: the input is empty.", "yellow")
+        return
     rate = given["events"] / report.seconds if report.seconds else 0.0
     span = ""
     if given["first_at"] is not None:
         days = (given["last_at"] - given["first_at"]) / DAY_MS
         span = f", {_day(given['first_at'])} to {_day(given['last_at'])} ({days:,.0f} days)"
-    console.print(
-        f"\n{given['events']:,} events of {given['customers']:,} customers{span}: "
-        f"{report.seconds:,.1f} s, {rate:,.0f} events/s"
+    _say(console, f"{_many(given['events'], 'event')} of {_many(given['customers'], 'customer')}{span}")
+    _say(
+        console,
+        f"{report.seconds:,.1f} s, {rate:,.0f} events/s; {_many(report.metrics['steps'], 'step')} with timers and labels",
     )
 
 
 def _funnel(metrics: dict[str, Any], console: Console) -> None:
-    reached = metrics["funnel"]
-    if not reached[0]:
+    reached: dict[str, int] = metrics["funnel"]
+    if not any(reached.values()):
         return
-    table = _table("\nFunnel: journeys that reached each stage", "stage", "journeys", "of the stage before", "dropped out")
-    for index, stage in enumerate(STAGES):
-        if index == 0:
-            table.add_row(stage, f"{reached[0]:,}", "", "")
-        else:
-            before = reached[index - 1]
-            share = f"{reached[index] / before:.1%}" if before else "-"
-            table.add_row(stage, f"{reached[index]:,}", share, f"{max(0, before - reached[index]):,}")
+    _title(console, "Funnel: journeys that reached each stage")
+    table = _table("stage", "journeys", "of the stage before", "dropped out")
+    before: int | None = None
+    for stage, count in reached.items():
+        share = "" if before is None else f"{count / before:.1%}" if before else "-"
+        table.add_row(stage, f"{count:,}", share, "" if before is None else f"{max(0, before - count):,}")
+        before = count
     console.print(table)
     left = metrics["left"]
     if any(left.values()):
-        console.print(f"left behind: {left['browse']:,} browses, {left['cart']:,} carts, {left['checkout']:,} checkouts")
+        counts = (_many(left["browse"], "browse"), _many(left["cart"], "cart"), _many(left["checkout"], "checkout"))
+        _say(console, "left behind: " + ", ".join(counts))
 
 
-def _campaigns(metrics: dict[str, Any], console: Console) -> None:
-    decided = metrics["decided"]
-    if not decided:
-        console.print("\nNo campaign decided anything: give some with --campaigns FILE.")
+def _campaigns(report: Report, console: Console) -> None:
+    metrics = report.metrics
+    campaigns = [campaign.config for campaign in report.run.engine.decider.campaigns.all()]
+    if not campaigns:
+        if report.run.settings.campaigns.all():
+            _title(console, "Nothing is sent while bootstrapping.")
+        else:
+            _title(console, "No campaigns: nothing was decided. Give some with --campaigns FILE.")
         return
-    table = _table("\nDecisions by campaign", "campaign", "triggers", "held out", "shadow", "goals reached (t / h)")
-    for campaign, arms in decided.items():
-        goals = metrics["converted"].get(campaign, {})
+    _title(
+        console, "Triggers by campaign", "goals: how many of the treated / of the held out reached the campaign's goal"
+    )
+    table = _table("campaign", "triggers", "held out", "shadow", "suppressed", "goals: treated", "held out")
+    for config in campaigns:
+        arms = metrics["decided"].get(config.id, {})
+        goals = metrics["converted"].get(config.id, {})
         table.add_row(
-            campaign,
+            config.id,
             f"{arms.get('treated', 0):,}",
             f"{arms.get('holdout', 0):,}",
             f"{arms.get('shadow', 0):,}",
-            f"{goals.get('treated', 0):,} / {goals.get('holdout', 0):,}",
+            f"{sum(metrics['suppressed'].get(config.id, {}).values()):,}",
+            _share(goals.get("treated", 0), arms.get("treated", 0)),
+            _share(goals.get("holdout", 0), arms.get("holdout", 0)),
         )
     console.print(table)
 
@@ -85,10 +124,10 @@ def _suppressed(metrics: dict[str, Any], console: Console) -> None:
     suppressed = metrics["suppressed"]
     if not suppressed:
         return
-    reasons = sorted({reason for reasons in suppressed.values() for reason in reasons})
-    table = _table("\nSuppressed, by the first gate that stopped them", "campaign", *reasons)
-    for campaign, counts in suppressed.items():
-        table.add_row(campaign, *(f"{counts[r]:,}" if r in counts else "" for r in reasons))
+    _title(console, "Suppressed, by the first gate that stopped them")
+    table = _table("reason", *suppressed)
+    for reason in sorted({reason for reasons in suppressed.values() for reason in reasons}):
+        table.add_row(reason, *(f"{counts[reason]:,}" if reason in counts else "" for counts in suppressed.values()))
     console.print(table)
 
 
@@ -96,26 +135,19 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
     models = metrics["models"]
     if not models:
         return
-    table = _table(
-        "\nPredictions whose label has come due, scored before they were learned from\n"
-        "(lift: rate in the top tenth over the rate; now: who answers)",
-        "target",
-        "labels",
-        "rate",
-        "log loss",
-        "null",
-        "AUC",
-        "ECE",
-        "lift",
-        "now",
+    _title(
+        console,
+        "Models: predictions whose label has come due, scored before they were learned from",
+        "null: log loss of the plain rate; lift: rate in the top tenth over the rate; answers: who does at the end",
     )
+    table = _table("target", "labels", "rate", "log loss", "null", "AUC", "ECE", "lift", "answers")
     for target, f in models.items():
         better = f["log_loss"] < f["null_log_loss"]
         table.add_row(
             target,
             f"{f['n']:,}",
             f"{f['base_rate']:.3f}",
-            f"[green]{f['log_loss']:.4f}[/]" if better else f"{f['log_loss']:.4f}",
+            Text(f"{f['log_loss']:.4f}", "green" if better else ""),
             f"{f['null_log_loss']:.4f}",
             "-" if f["auc"] is None else f"{f['auc']:.3f}",
             f"{f['ece']:.3f}",
@@ -126,25 +158,51 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
 
 
 def _input(report: Report, console: Console) -> None:
-    given, sources = report.metrics["input"], report.sources
+    given, sources, counts = report.metrics["input"], report.sources, report.metrics["counts"]
+    said = [
+        *sources.broken,
+        *given["dead_letters"],
+        *given["repairs"],
+        *(name for name in LEFT_OUT if counts.get(name)),
+    ]
+    if said or given["out_of_order"]:
+        _title(console, "Input")
+    for error in sources.broken:
+        _say(console, f"not read to its end: {error}", "red")
     for reason, n in given["dead_letters"].items():
         letter = sources.first_dead[reason]
-        console.print(
-            f"[yellow]{n:,} records refused ({reason})[/]; the first, {letter.origin}: "
+        _say(
+            console,
+            f"{_many(n, 'record')} refused ({reason}); the first, {letter.origin}: "
             f"{letter.field}: found {letter.found}; {letter.remedy}",
-            markup=True,
-            highlight=False,
+            "yellow",
         )
     for note, n in given["repairs"].items():
-        console.print(f"note: {n:,} x {note}", highlight=False)
+        _say(console, f"repaired: {n:,} x {note}")
+    for name, text in LEFT_OUT.items():
+        if counts.get(name):
+            _say(console, f"{counts[name]:,} {text}")
     if given["out_of_order"]:
-        console.print(
-            f"note: {given['out_of_order']:,} events came after a later one, up to "
-            f"{_span(given['furthest_out_of_order_ms'])} behind; --unsorted puts them in order",
-            highlight=False,
+        furthest = given["furthest_out_of_order_ms"]
+        _say(
+            console,
+            f"{given['out_of_order']:,} events came after a later one of any customer, up to {_span(furthest)} behind; "
+            f"--unsorted {-(-(furthest + report.unsorted_ms) // HOUR_MS)}h puts them in order",
         )
-    if report.sources.records and not given["events"]:
-        console.print("[red]No record could be read.[/] Records are Segment calls or canonical events, one JSON a line.")
+    if given["records"] and not given["events"]:
+        _say(
+            console,
+            "No record could be read. Records are Segment calls or canonical events, one JSON object a line.",
+            "red",
+        )
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+
+
+def _share(n: int, of: int) -> str:
+    return f"{n:,} ({n / of:.0%})" if of else "-"
 
 
 def _day(ms: int) -> str:
@@ -152,6 +210,8 @@ def _day(ms: int) -> str:
 
 
 def _span(ms: int) -> str:
+    if ms < MINUTE_MS:
+        return f"{ms / SECOND_MS:.3g} s"
     if ms < HOUR_MS:
-        return f"{max(1, round(ms / MINUTE_MS))} min"
+        return f"{ms / MINUTE_MS:.0f} min"
     return f"{ms / HOUR_MS:.1f} h" if ms < 2 * DAY_MS else f"{ms / DAY_MS:.1f} days"

@@ -63,7 +63,7 @@ def handed_over(draft: Draft, event: i.HandedOver, config: EngineConfig) -> None
     """Fold the profile of a device into this user's."""
     try:
         guest = decode(event.profile)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         draft.count("hand_over_unreadable")
         return
     if draft.erased_at and guest.activity.first_at <= draft.erased_at:

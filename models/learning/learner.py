@@ -79,7 +79,7 @@ class Learner:
         """Take over what ``snapshot`` wrote; raises ``SnapshotError`` where it does not fit."""
         try:
             held = msgspec.msgpack.decode(data, type=dict[str, bytes])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{len(data)} bytes that are no snapshot of the learner ({error})") from error
         if set(held) != set(self.models):
             raise SnapshotError(f"snapshot holds models {sorted(held)}, the configuration {sorted(self.models)}")

@@ -241,7 +241,7 @@ class OnlineModel:
         sealed = snapshots.unseal(data, self.name, key)
         try:
             body = msgspec.msgpack.decode(sealed.payload, type=Body)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotError(f"snapshot of {self.name} cannot be read ({error}); bootstrap again") from error
         if set(body.metrics) != set(self.metrics):
             raise SnapshotError(f"snapshot of {self.name} has targets {sorted(body.metrics)}; configuration changed")

@@ -88,7 +88,7 @@ def unseal(data: bytes, model: str, key: bytes) -> Sealed:
     """
     try:
         sealed = msgspec.msgpack.decode(data, type=Sealed)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotError(f"snapshot of {model}: {len(data)} bytes that are no snapshot ({error})") from error
     if not hmac.compare_digest(_sign(sealed, key), sealed.signature):
         raise SnapshotError(f"snapshot of {model}: the signature does not match; check RAPPORT_SNAPSHOT_KEY")

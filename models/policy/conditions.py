@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from schemas.base import DAY_MS
 
-from .. import engagement
+from .. import engagement, funnel
 from ..errors import ConfigError
 from ..features import cadence_days
 from ..profile import basket
 from ..profile.profile import Profile
-from ..targets import BY_NAME
+from ..targets import BUYS, BY_NAME
 
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -43,10 +43,18 @@ FACTS: Mapping[str, tuple[Fact, str]] = {
     "cadence_days": (lambda p, now: cadence_days(p), "own mean gap between orders or active days, 0: unknown"),
     "engagement_score": (lambda p, now: engagement.points(p, now).total, "engagement score, 0 to 100"),
     "engagement_drop": (lambda p, now: engagement.drop(p.trend), "points lost from the best recent week"),
+    "days_to_buy": (lambda p, now: _days_to_buy(p), "median days to the next order, given one within 30; 0: not scored"),
     "known": (lambda p, now: float(p.customer[0] == "u"), "1 for a known user"),
     "has_email": (lambda p, now: float(p.contact.email), "1 where an e-mail address is on file"),
     "has_phone": (lambda p, now: float(p.contact.phone), "1 where a phone number is on file"),
 }
+
+
+def _days_to_buy(profile: Profile) -> float:
+    chances = {score.name: score.p for score in profile.scores}
+    if any(name not in chances for name in BUYS):
+        return 0.0
+    return funnel.median_time_ms([chances[name] for name in BUYS]) / DAY_MS
 
 
 class Condition(Struct, frozen=True):

@@ -79,7 +79,12 @@ class Decider:
         """The campaigns on a signal; a deferred campaign comes back alone."""
         if signal.name.startswith(DEFER):
             campaign = self._by_id.get(signal.name[len(DEFER) :])
-            return (campaign,) if campaign and still_holds(campaign.config.signal, draft) else ()
+            if campaign is None:
+                return ()
+            if not still_holds(campaign.config.signal, draft, int(signal.facts["deferred_from"])):
+                draft.count(f"suppressed|{campaign.config.id}|moot")
+                return ()
+            return (campaign,)
         return self.campaigns.by_signal.get(signal.name, ())
 
     def _holds(self, campaign: Campaign, profile: Profile, signal: Signal, now: int) -> bool:
@@ -208,7 +213,11 @@ class Decider:
         draft.count(f"decided|{config.id}|{arm}")
 
     def _reasons(self, profile: Profile, campaign: Campaign, signal: Signal, now: int) -> tuple[Reason, ...]:
-        held = []
+        held = [
+            Reason(feature=fact, value=round(value, 4), text=f"{fact} is {round(value, 2):g}")
+            for fact, value in signal.facts.items()
+            if fact in conditions.FACTS
+        ]
         for c in campaign.conditions:
             value = round(conditions.value(c.fact, profile, now, signal.facts) or 0.0, 4)
             text = f"{c.fact} is {round(value, 2):g} ({c.comparison} {c.number:g})"

@@ -38,5 +38,5 @@ class Ledger:
         """Take over what ``snapshot`` wrote; raises ``SnapshotError`` where the bytes are none."""
         try:
             self._spent = msgspec.msgpack.decode(data, type=dict[str, tuple[int, float]])
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotError(f"{len(data)} bytes that are no ledger of campaigns ({error})") from error

@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 LOG_MAX = 48
+SHADOWS_MAX = 16
 CONSENTS_MAX = 16
 ALL = "*"
 
@@ -45,7 +46,7 @@ class Contact(Struct, frozen=True, array_like=True, gc=False):
     email, phone
         Whether one is on file.
     log
-        The last 48 contacts.
+        The last 48 contacts, and apart from them the last 16 of campaigns in shadow mode.
     outcomes
         Messages (delivered, opened, clicked) so far.
     """
@@ -103,7 +104,23 @@ def told(contact: Contact, timezone: str, email: bool, phone: bool) -> Contact:
 
 def contacted(contact: Contact, entry: Contacted) -> Contact:
     """Append a contact to the log."""
-    return replace(contact, log=(*contact.log, entry)[-LOG_MAX:])
+    return replace(contact, log=_kept((*contact.log, entry)))
+
+
+def _kept(log: tuple[Contacted, ...]) -> tuple[Contacted, ...]:
+    """The log within its bounds: a shadow never pushes out a contact that caps must count."""
+    if len(log) <= SHADOWS_MAX:
+        return log
+    shadows = sum(c.arm == "s" for c in log)
+    surplus = {True: shadows - SHADOWS_MAX, False: len(log) - shadows - LOG_MAX}
+    kept = []
+    for c in log:
+        shadow = c.arm == "s"
+        if surplus[shadow] > 0:
+            surplus[shadow] -= 1
+        else:
+            kept.append(c)
+    return tuple(kept)
 
 
 def converted(contact: Contact, decisions: frozenset[str]) -> Contact:
@@ -128,7 +145,7 @@ def merge(user: Contact, anonymous: Contact) -> Contact:
     said = {scope for scope, _ in user.consents}
     everything = ALL in said
     consents = () if everything else tuple(pair for pair in anonymous.consents if pair[0] not in said)
-    log = tuple(sorted((*user.log, *anonymous.log), key=lambda c: (c.at, c.decision)))[-LOG_MAX:]
+    log = _kept(tuple(sorted((*user.log, *anonymous.log), key=lambda c: (c.at, c.decision))))
     a, b = user.outcomes, anonymous.outcomes
     return Contact(
         _bounded((*consents, *user.consents)),

@@ -105,7 +105,7 @@ def encode(profile: Profile) -> bytes:
 
 
 def decode(data: bytes) -> Profile:
-    """The profile that ``encode`` made; raises ``msgspec.DecodeError`` where the bytes are none."""
+    """The profile that ``encode`` made; raises ``msgspec.DecodeError`` or ``UnicodeDecodeError`` where the bytes are none."""
     return _decoder.decode(data)
 
 

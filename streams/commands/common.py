@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from models.policy.durations import duration_ms
 from models.policy.reading import Settings, read
-from streams.files import FileError
+from schemas.errors import printable
+from schemas.intake import Intake, IntakeOptions
+from streams.files import STDIO, FileError, write_lines
 
 KEY_VARIABLE = "RAPPORT_SNAPSHOT_KEY"
+LONGEST = 2000
 
-out = Console()
-err = Console(stderr=True)
+
+class ReaderLeftError(Exception):
+    """Whoever read our output has left: no error of ours, and nothing more to do."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        raise ReaderLeftError
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
+
+
+def say(text: str, style: str = "", console: Console = out) -> None:
+    """Print a line literally: no markup is read, no control character reaches the terminal, a pipe gets it unbroken."""
+    shown = "\n".join(printable(line, LONGEST) for line in text.split("\n"))
+    console.print(Text(shown, style=style), soft_wrap=not console.is_terminal)
 
 
 def settings(path: Path | None) -> Settings:
@@ -26,11 +56,13 @@ def settings(path: Path | None) -> Settings:
     if path is None:
         return Settings()
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise FileError(str(path), "no such file", "write one, or start from examples/campaigns.toml") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(str(path), str(error), "name a readable file of TOML in UTF-8") from error
+    except UnicodeDecodeError as error:
+        raise FileError(str(path), f"no UTF-8 at byte {error.start}", "name a file of TOML in UTF-8") from error
+    except OSError as error:
+        raise FileError(str(path), error.strerror or str(error), "name a readable file of TOML") from error
     return read(text, str(path))
 
 
@@ -49,31 +81,63 @@ def milliseconds(text: str | None) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
+def intake(currency: str, timezone: str) -> IntakeOptions:
+    """What the intake is told on the command line, checked."""
+    if currency and not (len(currency) == 3 and currency.isascii() and currency.isalpha()):
+        raise typer.BadParameter(f"{currency!r} is no currency: write three letters, such as EUR")
+    options = IntakeOptions(currency=currency.upper(), timezone=timezone)
+    Intake(options)
+    return options
+
+
+def written(path: str, lines: Iterable[bytes]) -> int:
+    """Write lines to a file or to standard output, whose reader may leave; returns how many."""
+    try:
+        return write_lines(path, lines)
+    except BrokenPipeError as error:
+        raise ReaderLeftError from error
+
+
 @contextmanager
-def bytes_read(files: list[str], events: Callable[[], int]) -> Iterator[Callable[[int, int | None], None]]:
+def bytes_read(files: list[str], events: Callable[[], int]) -> Iterator[Callable[[int], None]]:
     """A progress bar over the bytes of ``files``, with events a second and the time left; none where nobody watches."""
+    whole = all(name != STDIO and Path(name).is_file() for name in files)
+    total = sum(Path(name).stat().st_size for name in files) if whole else None
+    with _bar(DownloadColumn(), total, events) as report:
+        yield report
+
+
+@contextmanager
+def days_lived(days: int, events: Callable[[], int]) -> Iterator[Callable[[int], None]]:
+    """A progress bar over simulated days."""
+    with _bar(MofNCompleteColumn(), days, events) as report:
+        yield report
+
+
+@contextmanager
+def _bar(
+    done: DownloadColumn | MofNCompleteColumn, total: int | None, events: Callable[[], int]
+) -> Iterator[Callable[[int], None]]:
     if not err.is_terminal:
-        yield lambda done, total: None
+        yield lambda completed: None
         return
     progress = Progress(
         SpinnerColumn(),
-        BarColumn(),
-        DownloadColumn(),
-        TextColumn("{task.fields[rate]:>9,.0f} events/s"),
+        BarColumn(bar_width=None),
+        done,
+        TextColumn("{task.fields[rate]:>7,.0f} events/s"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
         console=err,
         transient=True,
+        expand=True,
     )
-    sizes = [Path(f).stat().st_size for f in files if f != "-" and Path(f).is_file()]
     with progress:
-        task = progress.add_task("", total=sum(sizes) if sizes else None, rate=0.0)
-        seen: dict[int | None, int] = {}
+        task = progress.add_task("", total=total, rate=0.0)
 
-        def report(done: int, total: int | None) -> None:
-            seen[total] = done
+        def report(completed: int) -> None:
             elapsed = progress.tasks[0].elapsed or 0.0
-            progress.update(task, completed=sum(seen.values()), rate=events() / elapsed if elapsed else 0.0)
+            progress.update(task, completed=completed, rate=events() / elapsed if elapsed else 0.0)
 
         yield report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 
 from schemas.codec import encode_event
 from streams import importers
-from streams.files import STDIO, write_lines
+from streams.files import STDIO
+from streams.importers.base import Import
 
 from . import common
 
@@ -23,23 +25,58 @@ class Source(StrEnum):
 
 
 def import_file(
-    source: Annotated[Source, typer.Argument(help="online-retail: invoices (UCI 352); eshop: clicks (UCI 553); ecom: page events.")],
-    file: Annotated[str, typer.Argument(help="The CSV file: plain, gz, xz or zst; - reads standard input.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.")] = STDIO,
-    anonymous: Annotated[bool, typer.Option("--anonymous", help="online-retail: keep invoices without a customer, one stranger each.")] = False,
+    source: Annotated[
+        Source,
+        typer.Argument(
+            help="online-retail: invoices (UCI 352); eshop: clicks (UCI 553); ecom: page events (retentioneering)."
+        ),
+    ],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="The CSV file: plain, gz, xz or zst; - reads standard input.")
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.",
+        ),
+    ] = STDIO,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="online-retail: keep invoices without a customer, one stranger each.")
+    ] = False,
 ) -> None:
-    """Turn a data set into canonical events, in time order.
+    """Turn a data set into canonical events, in time order, ready for rapport replay.
+
+    What was read, made up or left out is said at the end, on standard error.
 
     Example: rapport import online-retail online_retail.csv.xz -o orders.jsonl.gz
     """
+    if anonymous and source is not Source.ONLINE_RETAIL:
+        raise typer.BadParameter(f"--anonymous is for online-retail only: {source} has no invoices without a customer")
     drawn = 0
-    with common.bytes_read([file], lambda: drawn) as progress:
+
+    def lines(found: Import) -> Iterator[bytes]:
+        nonlocal drawn
+        for event in found.events:
+            drawn += 1
+            yield encode_event(event)
+
+    with common.bytes_read([file], lambda: drawn) as report:
+
+        def progress(done: int, total: int | None) -> None:
+            report(done)
+
         if source is Source.ONLINE_RETAIL:
             found = importers.online_retail(file, anonymous=anonymous, progress=progress)
         elif source is Source.ESHOP:
             found = importers.eshop(file, progress=progress)
         else:
             found = importers.ecom(file, progress=progress)
-        drawn = write_lines(out, (encode_event(event) for event in found.events))
+        common.written(out, lines(found))
     for line in found.summary.text():
-        common.err.print(line, highlight=False, markup=False)
+        common.say(line, console=common.err)
+    if out != STDIO:
+        campaigns = " -c examples/online-retail.toml" if source is Source.ONLINE_RETAIL else ""
+        common.say(f"written to {out}; next: rapport replay {out}{campaigns}", console=common.err)

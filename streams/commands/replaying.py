@@ -2,42 +2,76 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.intake import IntakeOptions
-from streams import summary
+from models.errors import SnapshotError
+from streams import saved, summary
 from streams.files import FileError
 from streams.replay import Options, Replay
 
 from . import common
 
+INTERRUPTED = 130
+
 Files = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="Event files: JSON lines (plain, gz, xz, zst), Segment or canonical; - reads standard input."),
+    typer.Argument(
+        metavar="FILE...",
+        help="Event files: JSON lines (plain, gz, xz, zst), Segment or canonical; several are merged by time; - reads standard input.",
+    ),
 ]
-Config = Annotated[Path | None, typer.Option("--campaigns", "-c", help="Campaigns and engine settings (TOML).")]
-Unsorted = Annotated[str | None, typer.Option("--unsorted", help="Events are out of order by up to this: 10m, 3h, 2d.")]
-Currency = Annotated[str, typer.Option("--currency", help="Currency of amounts that name none, such as EUR.")]
+Config = Annotated[
+    Path | None, typer.Option("--campaigns", "-c", metavar="FILE", help="Campaigns and engine settings (TOML).")
+]
+Unsorted = Annotated[
+    str | None,
+    typer.Option("--unsorted", metavar="DURATION", help="Events are out of order by up to this: 10m, 3h, 2d."),
+]
+Currency = Annotated[
+    str, typer.Option("--currency", metavar="CODE", help="Currency of amounts that name none, such as EUR.")
+]
+Zone = Annotated[
+    str, typer.Option("--timezone", metavar="NAME", help="Zone of times without an offset, such as Europe/Berlin.")
+]
 
 
 def replay(
     files: Files,
     campaigns: Config = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for triggers, decisions, dead letters and metrics.")] = Path("rapport-out"),
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for triggers, decisions, dead letters and metrics."),
+    ] = Path("rapport-out"),
     unsorted: Unsorted = None,
-    advance: Annotated[str | None, typer.Option("--advance", help="Let time go on after the last event: 30d.")] = None,
-    state: Annotated[Path | None, typer.Option("--state", help="Start from a state that bootstrap or --save wrote.")] = None,
-    save: Annotated[Path | None, typer.Option("--save", help="Write the state at the end.")] = None,
+    advance: Annotated[
+        str | None,
+        typer.Option(
+            "--advance", metavar="DURATION", help="Let time go on after the last event, so that later timers fire: 30d."
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="FILE", help="Start from a state that bootstrap or --save wrote.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write the state at the end, to go on from.")
+    ] = None,
     currency: Currency = "",
+    timezone: Zone = "UTC",
 ) -> None:
     """Run event files through the engine: what would it have learned and sent?
 
     Time is the events' own, so a year takes seconds and the same run twice gives the same bytes.
 
     Example: rapport replay events.jsonl.gz --campaigns examples/campaigns.toml --advance 30d
+
+    From a pipe: zcat events.jsonl.gz | rapport replay - -c examples/campaigns.toml
+
+    Exit code: 0 done; 1 a file could not be read to its end, or no record was usable; 2 wrong options; 130 Ctrl-C.
     """
     _run(
         Options(
@@ -46,25 +80,31 @@ def replay(
             out=out,
             unsorted_ms=common.milliseconds(unsorted),
             advance_ms=common.milliseconds(advance),
-            intake=IntakeOptions(currency=currency),
-            state=_read(state),
+            intake=common.intake(currency, timezone),
             key=common.snapshot_key(),
         ),
+        state,
         save,
     )
-    common.out.print(f"\nwritten to {out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
 
 
 def bootstrap(
     files: Files,
-    save: Annotated[Path, typer.Option("--save", help="Where to write the state.")] = Path("rapport-state.bin"),
+    save: Annotated[Path, typer.Option("--save", metavar="FILE", help="Where to write the state.")] = Path(
+        "rapport-state.bin"
+    ),
     campaigns: Config = None,
     unsorted: Unsorted = None,
     currency: Currency = "",
+    timezone: Zone = "UTC",
 ) -> None:
     """Build profiles and models from history and send nothing.
 
-    Example: rapport bootstrap history.jsonl.gz --save state.bin, then rapport replay today.jsonl --state state.bin
+    Give it the campaigns file of the later replay: its engine settings are built into the state.
+
+    Example: rapport bootstrap history.jsonl.gz -c examples/campaigns.toml --save state.bin
+
+    Then: rapport replay today.jsonl -c examples/campaigns.toml --state state.bin
     """
     _run(
         Options(
@@ -72,26 +112,59 @@ def bootstrap(
             settings=common.settings(campaigns),
             unsorted_ms=common.milliseconds(unsorted),
             quiet=True,
-            intake=IntakeOptions(currency=currency),
+            intake=common.intake(currency, timezone),
             key=common.snapshot_key(),
         ),
+        None,
         save,
     )
 
 
-def _run(options: Options, save: Path | None) -> None:
-    work = Replay(options)
-    with common.bytes_read(list(options.files), lambda: work.sources.events) as progress:
-        report = work.run(progress)
-    summary.show(report, common.out)
+def _run(options: Options, state: Path | None, save: Path | None) -> None:
     if save is not None:
+        _check(save)
+    work = Replay(replace(options, state=_read(state)))
+    with common.bytes_read(list(options.files), lambda: work.sources.events) as progress:
         try:
-            save.write_bytes(report.run.snapshot(options.key))
-        except OSError as error:
-            raise FileError(str(save), error.strerror or str(error), "name a place that can be written") from error
-        common.out.print(f"\nstate of {len(report.run.profiles):,} customers written to {save}")
-    if report.sources.records and not report.sources.events:
+            report = work.run(progress)
+        except SnapshotError as error:
+            raise SnapshotError(f"{state}: {error}") from error
+    said = []
+    if options.out is not None:
+        said.append(f"written to {options.out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
+    if save is not None and report.complete:
+        _write(save, saved.snapshot(report.run, options.key))
+        said.append(f"state of {len(report.run.profiles):,} customers written to {save}")
+    elif save is not None:
+        said.append(f"{save} not written: the run is not complete")
+    summary.show(report, common.out)
+    for line in ("", *said):
+        common.say(line)
+    if report.stopped:
+        raise typer.Exit(INTERRUPTED)
+    if report.sources.broken or (report.sources.records and not report.sources.events):
         raise typer.Exit(1)
+
+
+def _check(save: Path) -> None:
+    """Say before a long run that its state could not be written after it."""
+    folder = save.parent
+    if save.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = "a folder" if save.is_dir() else f"no folder {folder} that can be written"
+        raise FileError(str(save), found, "name a file in a folder that can be written: --save FILE")
+
+
+def _write(save: Path, data: bytes) -> None:
+    """Whole or not at all, so that a state is never left half written."""
+    partial = save.with_name(f".{save.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data)
+        partial.replace(save)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise FileError(
+            str(save), error.strerror or str(error), "name a place that can be written: --save FILE"
+        ) from error
 
 
 def _read(path: Path | None) -> bytes | None:
@@ -100,4 +173,6 @@ def _read(path: Path | None) -> bytes | None:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FileError(str(path), error.strerror or str(error), "name a file that bootstrap or --save wrote") from error
+        raise FileError(
+            str(path), error.strerror or str(error), "name a file that bootstrap or --save wrote"
+        ) from error

@@ -23,7 +23,9 @@ def schemas() -> None:
 
 @app.command("export")
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write one JSON Schema a record into.")] = Path("json-schemas"),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write one JSON Schema a record into.")
+    ] = Path("json-schemas"),
 ) -> None:
     """Write the JSON Schema of every event, the decision and the dead letter.
 
@@ -37,4 +39,4 @@ def export(
             (folder / f"{name}.json").write_bytes(text + b"\n")
     except OSError as error:
         raise FileError(str(folder), error.strerror or str(error), "name a folder that can be written") from error
-    common.out.print(f"{len(found)} schemas written to {folder}/")
+    common.say(f"{len(found)} schemas written to {folder}/")

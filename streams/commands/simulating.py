@@ -25,61 +25,101 @@ from models.simulator.truth import Oracle
 from schemas.decisions import Decision
 from streams import summary
 from streams.closed_loop import Loop
-from streams.files import STDIO, write_lines
+from streams.files import STDIO
 from streams.replay import Report, figures
 from streams.sources import Sources
 
 from . import common
 
 SHOWN = 12
+TRUTH_DAYS = 30
 
 
 def simulate(
-    out: Annotated[str, typer.Option("--out", "-o", help="Where to write the events: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.")] = STDIO,
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.",
+        ),
+    ] = STDIO,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another shop.")] = 1,
-    customers: Annotated[int, typer.Option(min=1, max=1_000_000, help="Customers who can become known; guests come on top.")] = 3000,
+    customers: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Customers who can become known; guests come on top.")
+    ] = 3000,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Days to live through.")] = 120,
-    truth: Annotated[str | None, typer.Option("--truth", help="Also write P(silent for 30 days | history) for each known customer and week (CSV).")] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            "--truth",
+            metavar="FILE",
+            help="Also write P(silent for 30 days | history) for each known customer and week (CSV).",
+        ),
+    ] = None,
 ) -> None:
     """Write the Segment events of a simulated shop whose truth is known.
 
-    Example: rapport simulate -o shop.jsonl.gz, then rapport replay shop.jsonl.gz -c examples/campaigns.toml
+    Example: rapport simulate -o shop.jsonl.gz
+
+    Then: rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 12h
+
+    In a pipe: rapport simulate --days 30 | rapport replay - -c examples/campaigns.toml
     """
+    if truth == STDIO and out == STDIO:
+        raise typer.BadParameter(
+            "events and truth cannot both go to standard output: name a file with --out or --truth"
+        )
     config = ShopConfig(seed=seed, customers=customers, days=days)
     shop = Shop(config)
-    count = write_lines(out, _lived(shop, days))
-    common.err.print(f"{count:,} events of {days} days, seed {seed}, written to {out}", highlight=False)
+    count = 0
+
+    def lived() -> Iterator[bytes]:
+        nonlocal count
+        for day in range(1, days + 1):
+            for line in shop.advance(config.start_ms + day * DAY_MS):
+                count += 1
+                yield line
+            report(day)
+
+    with common.days_lived(days, lambda: count) as report:
+        common.written(out, lived())
+    place = "standard output" if out == STDIO else out
+    common.say(f"{count:,} events of {days} days, seed {seed}, written to {place}", console=common.err)
     if truth is not None:
-        horizon = 30
-        last_day = days
-        shop.silence()
-        oracle = Oracle(shop, last_day + horizon)
-        times = [config.start_ms + day * DAY_MS for day in range(7, days + 1, 7)]
-        points = oracle.points(times, recent_days=horizon)
-        p = oracle.given_history(points, horizon)
-        lines = [b"customer,at_ms,horizon_days,p_silent"]
-        lines += [
-            f"u:{shop.population.persons[point.customer].user_id},{point.at_ms},{horizon},{chance:.6f}".encode()
-            for point, chance in zip(points, p, strict=True)
-        ]
-        write_lines(truth, lines)
-        common.err.print(f"{len(points):,} true probabilities written to {truth}", highlight=False)
+        with common.err.status("true probabilities: following every history on"):
+            points = common.written(truth, _truth(shop, days)) - 1
+        common.say(f"{points:,} true probabilities written to {truth}", console=common.err)
 
 
-def _lived(shop: Shop, days: int) -> Iterator[bytes]:
-    for day in range(1, days + 1):
-        yield from shop.advance(shop.config.start_ms + day * DAY_MS)
+def _truth(shop: Shop, days: int) -> Iterator[bytes]:
+    config = shop.config
+    shop.silence()
+    oracle = Oracle(shop, days + TRUTH_DAYS)
+    times = [config.start_ms + day * DAY_MS for day in range(7, days + 1, 7)]
+    points = oracle.points(times, recent_days=TRUTH_DAYS)
+    p = oracle.given_history(points, TRUTH_DAYS)
+    yield b"customer,at_ms,horizon_days,p_silent"
+    for point, chance in zip(points, p, strict=True):
+        user = shop.population.persons[point.customer].user_id
+        yield f"u:{user},{point.at_ms},{TRUTH_DAYS},{chance:.6f}".encode()
 
 
 def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another shop.")] = 1,
     customers: Annotated[int, typer.Option(min=10, max=100_000, help="Customers who can become known.")] = 1000,
     days: Annotated[int, typer.Option(min=1, max=400, help="Days to live through.")] = 100,
-    campaigns: Annotated[Path | None, typer.Option("--campaigns", "-c", help="Campaigns; the shipped example without it.")] = None,
+    campaigns: Annotated[
+        Path | None,
+        typer.Option("--campaigns", "-c", metavar="FILE", help="Campaigns; the shipped example without it."),
+    ] = None,
 ) -> None:
     """A simulated shop, live: events stream in, models learn, triggers go out and change what customers do next.
 
-    Ends with the figures and what to try next. Ctrl-C ends it early.
+    Takes half a minute; ends with the figures and what to try next. Ctrl-C ends it early, with the figures so far.
+
+    Example: rapport demo --customers 300 --days 60
     """
     settings = common.settings(campaigns) if campaigns else example()
     loop = Loop(ShopConfig(seed=seed, customers=customers, days=days), settings)
@@ -87,31 +127,38 @@ def demo(
     until = start + days * DAY_MS
     latest: deque[Decision] = deque(maxlen=SHOWN)
     started = time.perf_counter()
+    stopped = False
     try:
         if common.out.is_terminal:
             with Live(console=common.out, refresh_per_second=8, transient=True) as live:
                 for at, sent in loop.live(until):
                     latest.extend(sent)
-                    live.update(_screen(loop, latest, (at - start) / (until - start), at, time.perf_counter() - started))
+                    live.update(
+                        _screen(loop, latest, (at - start) / (until - start), at, time.perf_counter() - started)
+                    )
         else:
             _follow(loop, until)
     except KeyboardInterrupt:
-        common.out.print("stopped early; so far:")
+        stopped = True
     seconds = time.perf_counter() - started
     sources = Sources((), loop.intake)
     sources.records = sources.events = loop.events
     sources.first_at, sources.last_at = start, loop.world.now_ms
     sources.notes = loop.notes
-    summary.show(Report(loop.run, sources, seconds, figures(loop.run, sources)), common.out)
-    common.out.print(NEXT, highlight=False)
+    summary.show(Report(loop.run, sources, seconds, figures(loop.run, sources, stopped), stopped), common.out)
+    common.say(NEXT)
 
 
 NEXT = """
-[bold]What to try next[/] (in this checkout the command is .venv/bin/rapport)
-  rapport simulate -o shop.jsonl.gz                        such a shop as a file of events
-  rapport replay shop.jsonl.gz -c examples/campaigns.toml  run it; results in rapport-out/
-  rapport validate examples/campaigns.toml                 change a campaign, then check it
-  rapport replay YOURS.jsonl -c examples/campaigns.toml    your own Segment events"""
+What to try next (in a checkout the command is .venv/bin/rapport)
+  rapport simulate -o shop.jsonl.gz
+      such a shop as a file of events
+  rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 12h
+      run it; triggers, decisions and figures go to rapport-out/
+  rapport validate examples/campaigns.toml
+      change a campaign, then check it
+  rapport replay YOURS.jsonl -c examples/campaigns.toml
+      your own Segment events"""
 
 
 def example() -> Settings:
@@ -122,31 +169,67 @@ def example() -> Settings:
 
 def _follow(loop: Loop, until: int) -> None:
     """Without a terminal: one line a trigger, at most one a simulated day and campaign."""
+    common.say("Simulated shop; the first trigger of each campaign and day:")
     shown: set[tuple[int, str]] = set()
     for at, sent in loop.live(until):
         for decision in sent:
             key = (at // DAY_MS, decision.campaign)
             if key not in shown:
                 shown.add(key)
-                common.out.print(_line(decision), highlight=False, soft_wrap=True)
+                common.say(f"{_head(decision)}  because {_because(decision)}")
 
 
 def _screen(loop: Loop, latest: deque[Decision], share: float, at: int, seconds: float) -> Group:
+    """What the terminal shows; fits into 80 columns and 24 lines, and shows more triggers where there is room."""
     counts = loop.run.counts
-    head = Text(f"Simulated shop, {_moment(at)}   {loop.events:,} events   {loop.events / max(seconds, 1e-9):,.0f} events/s", "bold")
-    funnel = Text("   ".join(f"{stage} {counts[f'stage|{i}']:,}" for i, stage in enumerate(STAGES)), "cyan")
-    decided = Table("campaign", "triggers", "held out", "suppressed", box=None, padding=(0, 2, 0, 0))
-    for campaign in loop.settings.campaigns.all():
+    rate = loop.events / max(seconds, 1e-9)
+    head = Text(f"Simulated shop, {_moment(at)}   {loop.events:,} events   {rate:,.0f} events/s", "bold")
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=min(76, common.out.width - 2)))
+    funnel = Table(*STAGES, box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="cyan")
+    funnel.add_row(*(f"{counts[f'stage|{index}']:,}" for index in range(len(STAGES))))
+    decided = Table(
+        "campaign",
+        "triggers",
+        "held out",
+        "suppressed",
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="cyan",
+    )
+    campaigns = loop.settings.campaigns.all()
+    for campaign in campaigns:
         name = campaign.config.id
         stopped = sum(n for key, n in counts.items() if key.startswith(f"suppressed|{name}|"))
-        decided.add_row(name, f"{counts[f'decided|{name}|treated']:,}", f"{counts[f'decided|{name}|holdout']:,}", f"{stopped:,}")
-    lines = [Text(_line(decision), no_wrap=True, overflow="ellipsis") for decision in reversed(latest)]
-    return Group(head, ProgressBar(total=1.0, completed=share, width=60), funnel, decided, Text("\nTriggers, the latest first", "bold"), *lines)
+        decided.add_row(
+            name, f"{counts[f'decided|{name}|treated']:,}", f"{counts[f'decided|{name}|holdout']:,}", f"{stopped:,}"
+        )
+    room = max(1, min(SHOWN, (common.out.height - 9 - len(campaigns)) // 2))
+    lines = []
+    for decision in list(latest)[: -room - 1 : -1]:
+        lines.append(Text(_head(decision), no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(f"    because {_because(decision)}", "dim", no_wrap=True, overflow="ellipsis"))
+    return Group(head, bar, funnel, _learned(loop), decided, Text("Triggers, the latest first", "cyan"), *lines)
 
 
-def _line(decision: Decision) -> str:
-    because = "; ".join(reason.text for reason in decision.reasons[:3])
-    return f"{_moment(decision.issued_at)}  {decision.customer:<12} {decision.campaign} -> {decision.action.id} by {decision.action.channel}  because {because}"
+def _learned(loop: Loop) -> Text:
+    models = loop.run.learner.models.values()
+    targets = [(model, target) for model in models for target in model.metrics]
+    labels = sum(model.metrics[target].n for model, target in targets)
+    answering = sum(model.ready(target) for model, target in targets)
+    return Text(
+        f"{labels:,} labels learned; a model answers for {answering} of {len(targets)} targets, a rule for the others"
+    )
+
+
+def _head(decision: Decision) -> str:
+    action = decision.action
+    return f"{_moment(decision.issued_at)}  {decision.customer}  {decision.campaign} -> {action.id} by {action.channel}"
+
+
+def _because(decision: Decision) -> str:
+    return "; ".join(reason.text for reason in decision.reasons[:3])
 
 
 def _moment(at: int) -> str:

@@ -6,34 +6,70 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
-from models.policy.campaigns import SIGNALS
+from models.policy.campaigns import SIGNALS, CampaignConfig, Cap
+from models.policy.reading import Settings
 
 from . import common
 
 
 def validate(
-    file: Annotated[Path, typer.Argument(metavar="campaigns.toml", help="The file to check.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The campaigns file to check (TOML).")],
 ) -> None:
-    """Check campaigns and settings; errors name the line and what to write instead. Exit code 1 where there is one.
+    """Check campaigns and settings, and show how they were understood.
+
+    An error names the line and what to write instead, and ends with exit code 1.
 
     Example: rapport validate examples/campaigns.toml
     """
     checked = common.settings(file)
-    campaigns = checked.campaigns.all()
-    table = Table("campaign", "mode", "signal", "when", "actions", "holdout", box=None, padding=(0, 2, 0, 0))
-    for campaign in campaigns:
-        config = campaign.config
-        table.add_row(
-            config.id,
-            config.mode,
-            config.signal,
-            " and ".join(config.when) or "always",
-            ", ".join(f"{action.id} ({action.channel})" for action in config.actions),
-            f"{config.holdout:.0%}",
+    campaigns = [campaign.config for campaign in checked.campaigns.all()]
+    for config in campaigns:
+        common.out.print(
+            Text.assemble((config.id, "bold"), f"  {config.mode}, on {config.signal}: {SIGNALS[config.signal]}")
         )
-    if campaigns:
-        common.out.print(table)
-    unused = [signal for signal in SIGNALS if signal not in checked.campaigns.by_signal]
-    common.out.print(f"\n{file} is valid: {len(campaigns)} campaigns. Signals without one: {', '.join(unused) or 'none'}.")
+        for line in _lines(config):
+            common.out.print(Padding(Text(line), (0, 0, 0, 4)))
+    for note in _notes(checked, campaigns):
+        common.say(f"note: {note}")
+    count = len(campaigns)
+    common.say(f"{file} is valid: {count} campaign{'' if count == 1 else 's'}")
+
+
+def _lines(config: CampaignConfig) -> list[str]:
+    actions = ", ".join(f"{action.id} by {action.channel}" for action in config.actions)
+    caps = [_cap(cap) for cap in config.caps]
+    limits = [f"holdout {config.holdout:.0%}", *caps]
+    if config.budget_per_day is not None:
+        limits.append(f"budget {config.budget_per_day:g} a day")
+    return [
+        f"when     {' and '.join(config.when) or 'always'}",
+        f"does     {actions}",
+        f"goal     {config.goal.event} within {config.goal.window}, worth {config.value}",
+        f"limits   {', '.join(limits)}",
+    ]
+
+
+def _cap(cap: Cap) -> str:
+    return f"at most {cap.most} in {cap.within}"
+
+
+def _notes(checked: Settings, campaigns: list[CampaignConfig]) -> list[str]:
+    """What is allowed but may be meant otherwise."""
+    notes = []
+    if not campaigns:
+        notes.append("no campaign: profiles and models are built, nothing is decided; add a [[campaign]]")
+    policy = checked.campaigns.policy
+    if policy.kill:
+        notes.append("policy.kill is true: no trigger goes out")
+    for config in campaigns:
+        if config.mode == "shadow":
+            notes.append(f'{config.id} is in shadow mode: it decides and sends nothing; mode = "live" sends')
+        elif config.mode == "off":
+            notes.append(f"{config.id} is off")
+    used = {action.channel for config in campaigns for action in config.actions}
+    for channel in sorted(set(policy.channel_caps) - used):
+        notes.append(f"policy.channel_caps.{channel} caps a channel that no action uses")
+    return notes

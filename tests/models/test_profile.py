@@ -72,10 +72,13 @@ def test_orders_with_fewer_fields_give_features(kept: int, profiles: list[Profil
     assert all(abs(x) <= 31 for x in vector(old, full.clock))
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"\xc1", encode(Profile("u:1"))[:-1], b"\x91\x05"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\xc1", encode(Profile("u:1"))[:-1], b"\x91\x05", b"\x91\xa1\xed"])
 def test_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         decode(data)
+    handed = make(HandedOver, START, origin="a:1", profile=data)
+    recorded = Recorded(busy()).feed([handed])
+    assert recorded.run.counts["hand_over_unreadable"] == 1
 
 
 times = st.integers(0, 400 * DAY_MS)
