@@ -1,6 +1,6 @@
 """Checks a finished run from the outside: was any consent, quiet hour, cap, holdout, budget or expiry violated?
 
-It imports nothing of the engine. From the Segment event log it works out anew, in the order of arrival, who consented
+Neither it nor ``checker_log.py`` imports anything of the engine. From the Segment event log it works out anew, in the order of arrival, who consented
 to what and in which zone everybody lives; from ``campaigns.toml`` what is allowed; and holds each decision to both.
 
     python -m benchmarks.checker --log log.jsonl.gz --campaigns campaigns.toml --decisions decisions.jsonl --triggers triggers.jsonl
@@ -25,88 +25,15 @@ import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
 from math import sqrt
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
-Json = dict[str, Any]
-DAY_MS = 86_400_000
-UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
+from .checker_log import DAY_MS, Json, People, Person, duration_ms, occurred_ms, quiet
+
 DEFAULT_EXPIRY = "24h"
 HOLDOUT_Z = 4.0
 EXAMPLES_KEPT = 5
-ANY = "*"
-COMPLAINTS = {"Unsubscribed", "Email Marked as Spam"}
-
-
-def duration_ms(text: str) -> int:
-    """A duration such as ``36h`` in milliseconds.
-
-    >>> duration_ms("36h")
-    129600000
-    """
-    return int(text[:-1]) * UNITS_MS[text[-1]]
-
-
-def millis(text: str) -> int:
-    """An RFC 3339 time in milliseconds UTC.
-
-    >>> millis("1970-01-01T00:00:01.5Z")
-    1500
-    """
-    moment = datetime.fromisoformat(text)
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
-
-
-def occurred_ms(call: Json) -> int:
-    """When a call happened: its ``timestamp`` with the sender's wrong clock taken out, not after its arrival."""
-    received = millis(call["receivedAt"])
-    return min(received, millis(call["timestamp"]) + received - millis(call["sentAt"]))
-
-
-@dataclass
-class Person:
-    """What the log says of a user or a device so far, and what was decided about it.
-
-    Parameters
-    ----------
-    said
-        Channel (``*``: all) -> granted, in the order of the last word.
-    contacts
-        (issued at, campaign, channel, shadow) of each decision, in order.
-    arms
-        Campaign -> treated or holdout.
-    """
-
-    said: dict[str, bool] = field(default_factory=dict)
-    zone: str = ""
-    contacts: list[tuple[int, str, str, bool]] = field(default_factory=list)
-    arms: dict[str, str] = field(default_factory=dict)
-
-    def say(self, channel: str, granted: bool) -> None:
-        """Note a word on consent; one about all channels overrides what was said before."""
-        if channel == ANY:
-            self.said.clear()
-        self.said.pop(channel, None)
-        self.said[channel] = granted
-
-    def consents(self, channel: str, default: bool) -> bool:
-        """The last word on the channel, or on all of them."""
-        answer = default
-        for about, granted in self.said.items():
-            if about in (channel, ANY):
-                answer = granted
-        return answer
-
-    def take_in(self, device: Person) -> None:
-        """A device turned out to be this user's: the user's own words stand above the device's."""
-        if ANY not in self.said:
-            self.said = {k: v for k, v in device.said.items() if k not in self.said} | self.said
-        self.zone = self.zone or device.zone
-        self.contacts = sorted([*device.contacts, *self.contacts])
 
 
 @dataclass
@@ -154,8 +81,7 @@ class Checker:
         self._campaigns: dict[str, Json] = {c["id"]: c for c in config.get("campaign", [])}
         self._decisions = [d for d in decisions if d.get("kind") != "conversion"]
         self._triggers = {t["id"] for t in self._outputs(list(triggers))}
-        self._people: dict[str, Person] = defaultdict(Person)
-        self._user_of: dict[str, str] = {}
+        self._people = People()
         self._by_call: dict[str, list[Json]] = defaultdict(list)
         self._seen: set[str] = set()
         self._clock = 0
@@ -235,7 +161,7 @@ class Checker:
         return timers
 
     def _take(self, call: Json) -> None:
-        """What a call says about identity, zone and consent; and that it speaks of no message never sent."""
+        """Take in what a call says of people, once; and see that it speaks of no message that was never sent."""
         told: Json = call.get("properties") or {}
         trigger = told.get("trigger_id")
         if trigger:
@@ -245,43 +171,7 @@ class Checker:
         if call["messageId"] in self._seen:
             return
         self._seen.add(call["messageId"])
-        kind, user, device = call["type"], call.get("userId"), call.get("anonymousId")
-        if kind == "alias":
-            self._link(call.get("previousId") or device, user)
-        elif kind == "identify":
-            if user:
-                self._link(device, user)
-            person = self._person(call)
-            traits: Json = call.get("traits") or {}
-            person.zone = traits.get("timezone") or (call.get("context") or {}).get("timezone") or person.zone
-            if traits.get("marketing_consent") is False:
-                person.say("email", False)
-                self.report.checked["words on consent"] += 1
-        elif kind == "track" and call["event"] == "Consent Changed":
-            if told.get("purpose", "marketing") == "marketing":
-                self._person(call).say(told.get("scope") or told.get("channel") or ANY, told["granted"] is True)
-                self.report.checked["words on consent"] += 1
-        elif kind == "track" and call["event"] in COMPLAINTS:
-            channel = "email" if call["event"] != "Unsubscribed" else told.get("channel") or "email"
-            self._person(call).say(channel, False)
-            self.report.checked["words on consent"] += 1
-
-    def _link(self, device: str | None, user: str | None) -> None:
-        if not device or not user or device in self._user_of:
-            return
-        self._user_of[device] = user
-        known = self._people.pop("a:" + device, None)
-        if known is not None:
-            self._people["u:" + user].take_in(known)
-
-    def _key(self, customer: str) -> str:
-        return (
-            "u:" + self._user_of[customer[2:]] if customer[:2] == "a:" and customer[2:] in self._user_of else customer
-        )
-
-    def _person(self, call: Json) -> Person:
-        user = call.get("userId")
-        return self._people[self._key("u:" + user if user else "a:" + call["anonymousId"])]
+        self.report.checked["words on consent"] += self._people.take(call)
 
     def _judge(self, decision: Json) -> None:
         """Hold one decision to consent, quiet hours, caps, expiry and budget as of this point of the log."""
@@ -291,8 +181,7 @@ class Checker:
         report, checked = self.report, self.report.checked
         at, action = decision["issued_at"], decision["action"]
         name = f"{decision['id']} of {decision['customer']}, {decision['campaign']} at {at}"
-        key = self._key(decision["customer"])
-        person = self._people[key]
+        person = self._people.of(decision["customer"])
         shadow = decision["arm"] == "shadow"
         checked["consents"] += 1
         if not person.consents(action["channel"], self._policy.get("consent", "deny") == "allow"):
@@ -353,7 +242,7 @@ class Checker:
         report = self.report
         everywhere = self._policy.get("global_holdout", 0.0)
         for name, campaign in self._campaigns.items():
-            arms = Counter(person.arms[name] for person in self._people.values() if name in person.arms)
+            arms = Counter(person.arms[name] for person in self._people.known.values() if name in person.arms)
             people, share = arms.total(), 1 - (1 - everywhere) * (1 - campaign.get("holdout", 0.1))
             if not people:
                 continue
@@ -364,25 +253,7 @@ class Checker:
                     "holdout share", f"{name}: {arms['holdout']} of {people} persons, configured {share:.3f}"
                 )
         report.checked.update(self._mentioned)
-        report.checked["persons"] = len(self._people)
-
-
-@lru_cache(maxsize=256)
-def _zone(name: str, fallback: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        return ZoneInfo(fallback)
-
-
-def quiet(at: int, zone: str, fallback: str, start: str, end: str) -> bool:
-    """Whether an instant (milliseconds UTC) lies in the quiet hours of a zone, ``end`` not included.
-
-    >>> quiet(22 * 3_600_000, "UTC", "UTC", "21:00", "08:00"), quiet(0, "Asia/Tokyo", "UTC", "21:00", "08:00")
-    (True, False)
-    """
-    local = datetime.fromtimestamp(at / 1000, _zone(zone, fallback)).strftime("%H:%M")
-    return start <= local < end if start <= end else local >= start or local < end
+        report.checked["persons"] = len(self._people.known)
 
 
 def json_lines(path: Path) -> Iterator[bytes]:

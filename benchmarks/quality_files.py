@@ -25,7 +25,6 @@ from schemas.decisions import Decision
 from schemas.intake import Intake
 from streams import importers
 from streams.files import write_lines
-from streams.replay import figures as replay_figures
 from streams.run import Run
 from streams.sources import Sources
 
@@ -144,14 +143,14 @@ def _through(
         engine.drain(sources.read())
         engine.drain((), until=engine.partition.clock + DAY_MS)
         seconds = time.perf_counter() - started
-    shown = replay_figures(engine, sources)
+    tally = engine.counts
     ours = {
         "events": sources.events,
         "customers": len(engine.profiles),
-        "visits": engine.counts["visits"],
-        "orders": engine.counts["orders"],
-        **dict(zip(STAGES, shown["funnel"], strict=True)),
-        **{f"left: {kind}": n for kind, n in shown["left"].items()},
+        "visits": tally["visits"],
+        "orders": tally["orders"],
+        **{stage: tally[f"stage|{index}"] for index, stage in enumerate(STAGES)},
+        **{f"left: {kind}": tally[f"left|{kind}"] for kind in ("browse", "cart", "checkout")},
         "decisions under examples/campaigns.toml": len(triggers),
     }
     recount["decisions under examples/campaigns.toml"] = 0  # neither file holds an address or a consent

@@ -6,9 +6,11 @@ The engine and the simulated shop write a log, decisions and triggers; ``checker
 from __future__ import annotations
 
 import gzip
+import json
 import tempfile
 import time
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,17 @@ CAMPAIGNS = Path(__file__).with_name("checker-campaigns.toml")
 CUSTOMERS, DAYS, SEED = 14_000, 120, 1
 REPORT_EVERY_DAYS = 20
 LEAST_EVENTS = 1_000_000
+MUST_BE_FOUND = {
+    "consent",
+    "quiet hours",
+    "campaign cap",
+    "channel cap",
+    "customer cap",
+    "budget",
+    "expiry",
+    "holdout share",
+    "holdout",
+}
 
 
 def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS) -> dict[str, Any]:
@@ -56,6 +69,8 @@ def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS
         seconds = time.perf_counter() - started
         say(f"{loop.events:,} events lived through in {seconds:.0f} s; checking")
         report = checker.check(log, CAMPAIGNS, decisions, triggers)
+        say("holding the same run to rules it was not given")
+        spoiled = stricter(log, decisions, triggers)
     for line in report.lines():
         say(line)
     checked = report.checked
@@ -72,7 +87,11 @@ def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS
                 "events": checked["calls"],
                 "violations": report.violations.total(),
                 "holds": checked["calls"] >= LEAST_EVENTS and not report.violations,
-            }
+            },
+            "the checker finds violations of rules that the run was not given": {
+                "found": dict(spoiled.violations),
+                "holds": spoiled.violations.keys() >= MUST_BE_FOUND,
+            },
         },
         "violations": dict(report.violations),
         "examples": dict(report.examples),
@@ -84,6 +103,10 @@ def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS
                     *({"what": what, "checked": n} for what, n in checked.items()),
                     {"what": "**violations**", "checked": report.violations.total()},
                 ],
+            },
+            {
+                "title": "The checker can fail: violations found where the same run is held to stricter rules, a tenth of the consents are turned into refusals, and one holdout in fifty is slipped among the triggers",
+                "rows": [{"kind": kind, "found": n} for kind, n in sorted(spoiled.violations.items())],
             },
             {
                 "title": "What the engine's gates stopped on the way (unit: one campaign at one moment)",
@@ -104,3 +127,32 @@ def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS
             },
         ],
     }
+
+
+def stricter(log: Path, decisions: Path, triggers: Path) -> checker.Report:
+    """The same run held to rules that it was not given: each kind of violation must turn up."""
+    config = tomllib.loads(CAMPAIGNS.read_text(encoding="utf-8"))
+    policy = config["policy"]
+    policy["quiet_hours"] = {"start": "19:00", "end": "10:00"}
+    for caps in (policy["customer_caps"], *policy["channel_caps"].values(), *(c["caps"] for c in config["campaign"])):
+        for cap in caps:
+            cap["within"] = f"{3 * int(cap['within'][:-1])}{cap['within'][-1]}"
+    for campaign in config["campaign"]:
+        campaign["expires_after"] = "1h"
+        campaign["holdout"] = 0.6
+        if "budget_per_day" in campaign:
+            campaign["budget_per_day"] /= 2
+    decided = [json.loads(line) for line in checker.json_lines(decisions)]
+    slipped = [d for d in decided if d["arm"] == "holdout"][::50]
+    sent = [json.loads(line) for line in checker.json_lines(triggers)]
+    return checker.Checker(config, decided, [*sent, *slipped]).run(_refused(log))
+
+
+def _refused(log: Path) -> Iterator[bytes]:
+    words = 0
+    for line in checker.json_lines(log):
+        if b'"Consent Changed"' in line:
+            words += 1
+            if not words % 10:
+                line = line.replace(b'"granted":true', b'"granted":false')
+        yield line

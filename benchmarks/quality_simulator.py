@@ -53,7 +53,7 @@ def run(say: Callable[[str], None], seeds: tuple[int, ...] = SEEDS, days: int = 
         },
         "tables": [
             {
-                "title": "Simulator; ratio = (our AUC - .5) / (oracle's AUC - .5), intervals by bootstrap over customers",
+                "title": "Simulator; rule = silence at the own rate of active days, nothing learned; ratio = (our AUC - .5) / (oracle's AUC - .5), intervals by bootstrap over customers",
                 "rows": lines,
             }
         ],
@@ -115,12 +115,14 @@ def _line(seed: int, phase: str, rows: Rows, q: Floats, mask: Bools, resampled: 
         "n": int(mask.sum()),
         "base rate": float(y.mean()),
         "null log loss": float(losses(y, rows.null[mask]).mean()),
+        "rule log loss": float(losses(y, 1 / (1 + np.exp(-quiet))).mean()),
         "our log loss": float(losses(y, p).mean()),
         "oracle's log loss": float(losses(y, q[mask]).mean()),
         "ours - null": [gain.value, gain.low, gain.high],
         "rule AUC": auc(y, quiet),
         "our AUC": auc(y, p),
         "oracle's AUC": auc(y, q[mask]),
+        "rule's ratio": (auc(y, quiet) - 0.5) / (auc(y, q[mask]) - 0.5),
         "ratio": [ratio.value, ratio.low, ratio.high],
         "our ECE": ece(y, p),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from schemas.base import DAY_MS
 from schemas.decisions import Reason
 
 from .config import EngineConfig
@@ -29,13 +30,14 @@ def reasons_for(
         Facts of the campaign's conditions; those that are no target are passed over.
     """
     reasons: list[Reason] = []
-    x: dict[str, float] | None = None
     for name in targets:
         spec = BY_NAME.get(name)
         if spec is None:
             continue
-        if x is None:
-            x = as_mapping(vector(profile, now, config.churn.horizon_days, config.typical_order))
+        horizon_days = spec.horizon(config, profile, now) / DAY_MS if spec.own_horizon else config.churn.horizon_days
+        if not horizon_days:
+            continue
+        x = as_mapping(vector(profile, now, horizon_days, config.typical_order))
         for feature, weight in models[spec.model].drivers(x, REASONS_MAX):
             direction = "raises" if weight > 0 else "lowers"
             reasons.append(

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from schemas.base import DAY_MS
+
 from . import churn, engagement, funnel
 from .config import EngineConfig, days_ms
 from .draft import Draft
@@ -18,6 +20,8 @@ from .profile.profile import Profile, Score
 from .targets import BUYS, BY_NAME, TARGETS, TargetSpec
 
 RULE = -1
+NEVER = -(1 << 60)
+OWN_HORIZON_SAMPLES = 6
 ALL_GROUPS = frozenset(target.group for target in TARGETS)
 IN_VISIT = frozenset({"buys", "contact"})
 
@@ -38,6 +42,7 @@ class Scorer:
         self.models = models
         self._periods = {
             "churn": days_ms(config.scoring_days),
+            "cadence": days_ms(config.scoring_days),
             "engagement": days_ms(config.engagement.sampling_days),
             "contact": days_ms(config.funnel.sampling_days),
             "buys": days_ms(config.funnel.sampling_days),
@@ -53,12 +58,10 @@ class Scorer:
         Without ``sample`` none is pended: what is learned must not depend on which campaigns are running.
         """
         profile, now = draft.view(), draft.now
-        packed = self.features(profile, now)
-        x = as_mapping(packed)
+        shared = self.features(profile, now)
+        x = as_mapping(shared)
         scores = {score.name: score for score in draft.scores}
         sampled = dict(draft.sampled)
-        fresh = {group for group in groups if sample and now - sampled.get(group, -(1 << 60)) >= self._periods[group]}
-        full = bool(fresh) and len(draft.pendings) >= PENDING_MAX
         pended: list[Target] = []
         bought = self._bought(x) if "buys" in groups else ()
         for target in TARGETS:
@@ -69,23 +72,38 @@ class Scorer:
                 scores.pop(target.name, None)
                 continue
             model = self.models[target.model]
-            p = bought[target.interval] if target.interval >= 0 else model.predict(x)
-            if target.group in fresh and not full:
-                pended.append(Target(target.name, now + horizon, p, model.null(target.name)))
+            fresh = sample and now - sampled.get(target.group, NEVER) >= self._period(target, horizon)
+            if target.own_horizon:
+                own = vector(profile, now, horizon / DAY_MS, self.config.typical_order)
+                p = model.predict(as_mapping(own))
+                if fresh:
+                    self._pend(draft, own, [Target(target.name, now + horizon, p, model.null(target.name))])
+            else:
+                p = bought[target.interval] if target.interval >= 0 else model.predict(x)
+                if fresh:
+                    pended.append(Target(target.name, now + horizon, p, model.null(target.name)))
             if model.ready(target.name):
                 scores[target.name] = Score(target.name, p, now, model.version)
             else:
                 scores[target.name] = Score(target.name, self.rule(target, profile, now), now, RULE)
         draft.scores = tuple(scores.values())
-        if full:
+        if pended:
+            self._pend(draft, shared, pended)
+
+    def _period(self, target: TargetSpec, horizon: int) -> int:
+        """Milliseconds between two predictions of a customer that wait for their label at the same time."""
+        least = self._periods[target.group]
+        return max(least, horizon // OWN_HORIZON_SAMPLES) if target.own_horizon else least
+
+    def _pend(self, draft: Draft, features: list[float], targets: list[Target]) -> None:
+        """Keep predictions of one moment until their labels fall due; they share the features."""
+        if len(draft.pendings) >= PENDING_MAX:
             draft.count("pending_full")
-        elif pended:
-            for name in pended:
-                sampled[BY_NAME[name.name].group] = now
-            draft.sampled = tuple(sampled.items())
-            pended.sort(key=lambda t: (t.due, t.name))
-            draft.pendings = (*draft.pendings, Pending(now, pack(packed), tuple(pended)))
-            draft.set_timer("label", next_due(draft.pendings))
+            return
+        targets.sort(key=lambda target: (target.due, target.name))
+        draft.pendings = (*draft.pendings, Pending(draft.now, pack(features), tuple(targets)))
+        draft.sampled = tuple((dict(draft.sampled) | {BY_NAME[t.name].group: draft.now for t in targets}).items())
+        draft.set_timer("label", next_due(draft.pendings))
 
     def _bought(self, x: dict[str, float]) -> list[float]:
         model = self.models["buys"]
@@ -99,8 +117,8 @@ class Scorer:
 
     def rule(self, target: TargetSpec, profile: Profile, now: int) -> float:
         """What answers until the model has earned its place."""
-        if target.group == "churn":
-            return churn.rule(profile, now, target.horizon(self.config, profile, now) / 86_400_000)
+        if target.group in ("churn", "cadence"):
+            return churn.rule(profile, now, target.horizon(self.config, profile, now) / DAY_MS)
         if target.group == "engagement":
             return engagement.rule(profile, now, self.config.engagement.horizon_days)
         if target.interval >= 0:

@@ -41,6 +41,8 @@ class TargetSpec(Struct, frozen=True):
         Targets of one group are sampled together.
     interval
         Index of the hazard interval that ends at the horizon; -1 for targets without one.
+    own_horizon
+        The horizon differs by customer, and the features look ahead just as far.
     """
 
     name: str
@@ -49,6 +51,7 @@ class TargetSpec(Struct, frozen=True):
     label: Label
     group: str
     interval: int = -1
+    own_horizon: bool = False
 
 
 def _last_life(config: EngineConfig, profile: Profile) -> int:
@@ -119,7 +122,7 @@ def _within(interval: int) -> Horizon:
 TARGETS: tuple[TargetSpec, ...] = (
     TargetSpec("churn.early", "churn", _early, _gone, "churn"),
     TargetSpec("churn.late", "churn", _late, _gone, "churn"),
-    TargetSpec("churn.cadence", "churn.cadence", _own_cadence, _gone, "churn"),
+    TargetSpec("churn.cadence", "churn.cadence", _own_cadence, _gone, "cadence", own_horizon=True),
     TargetSpec("engagement", "engagement", _week, _visits, "engagement"),
     TargetSpec("contact", "contact", _stranger, _left_contact, "contact"),
     *(TargetSpec(name, "buys", _within(i), _bought, "buys", i) for i, name in enumerate(BUYS)),

@@ -61,9 +61,17 @@ def main() -> None:
         _complain(str(error))
         sys.exit(1)
     except common.ReaderLeftError:
-        # Python flushes standard output once more at its end, which nobody reads now.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_output()
         sys.exit(0)
+    except OSError as error:
+        _abandon_output()
+        _complain(f"{error.filename or 'standard output'}: found {error.strerror}; check its disk and permissions")
+        sys.exit(1)
+
+
+def _abandon_output() -> None:
+    """Python flushes standard output once more at its end, which would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

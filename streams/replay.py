@@ -91,14 +91,13 @@ class Report:
 class _Outputs:
     """The result files, opened together; ``metrics.json`` of an earlier run goes, and comes last."""
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
         with self._said():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / METRICS).unlink(missing_ok=True)
-            self._triggers, self._decisions, self._dead = (
-                stack.enter_context((folder / name).open("wb")) for name in (TRIGGERS, DECISIONS, DEAD_LETTERS)
-            )
+            files = [(folder / name).open("wb") for name in (TRIGGERS, DECISIONS, DEAD_LETTERS)]
+        self._triggers, self._decisions, self._dead = files
 
     def decision(self, decision: Decision) -> None:
         line = encode_decision(decision)
@@ -115,10 +114,15 @@ class _Outputs:
     def finish(self, metrics: dict[str, Any]) -> None:
         """Everything is on disk when this returns."""
         with self._said():
-            for file in (self._triggers, self._decisions, self._dead):
-                file.close()
+            self.close()
             text = msgspec.json.format(msgspec.json.encode(metrics), indent=2)
             (self._folder / METRICS).write_bytes(text + b"\n")
+
+    def close(self) -> None:
+        """Close the files; raises ``OSError`` where what is left in their buffers cannot be written."""
+        with contextlib.ExitStack() as stack:
+            for file in (self._triggers, self._decisions, self._dead):
+                stack.callback(file.close)
 
     def _line(self, file: IO[bytes], line: bytes) -> None:
         try:
@@ -161,24 +165,27 @@ class Replay:
         if options.state is not None:
             saved.restore(run, options.state, options.key)
         self.sources.open()
-        with contextlib.ExitStack() as stack:
-            if options.out is not None:
-                _apart(options.files, options.out)
-                self._outputs = _Outputs(options.out, stack)
-            started = time.perf_counter()
-            stopped = False
-            try:
-                run.drain(self.sources.read(progress))
-                if options.advance_ms:
-                    run.drain((), until=run.partition.clock + options.advance_ms)
-            except KeyboardInterrupt:
-                stopped = True
-            seconds = time.perf_counter() - started
-            metrics = figures(run, self.sources, stopped)
-            report = Report(run, self.sources, seconds, metrics, stopped, options.unsorted_ms)
+        if options.out is not None:
+            _apart(options.files, options.out)
+            self._outputs = _Outputs(options.out)
+        started = time.perf_counter()
+        stopped = False
+        try:
+            run.drain(self.sources.read(progress))
+            if options.advance_ms:
+                run.drain((), until=run.partition.clock + options.advance_ms)
+        except KeyboardInterrupt:
+            stopped = True
+        except FileError:
             if self._outputs is not None:
-                self._outputs.finish(report.metrics)
-        return report
+                with contextlib.suppress(OSError):  # the error under way says the same
+                    self._outputs.close()
+            raise
+        seconds = time.perf_counter() - started
+        metrics = figures(run, self.sources, stopped)
+        if self._outputs is not None:
+            self._outputs.finish(metrics)
+        return Report(run, self.sources, seconds, metrics, stopped, options.unsorted_ms)
 
     def _decided(self, decision: Decision) -> None:
         if self._outputs is not None:

@@ -9,12 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from models.errors import SnapshotError
-from models.learning.snapshots import seal, unseal
+from models.learning.snapshots import Sealed, seal, unseal
 from schemas.errors import printable
 
 from .run import Run
 
 NAME = "a run"
+FORMAT = 1
 SHOWN = 3
 
 
@@ -28,7 +29,7 @@ class Saved(Struct, frozen=True, array_like=True):
 def snapshot(run: Run, key: bytes) -> bytes:
     """The run's state, signed with ``key``, for :func:`restore`."""
     saved = Saved(msgspec.json.encode(run.settings.engine), run.snapshot(key))
-    return seal(NAME, run.steps, "replay", msgspec.msgpack.encode(saved), key)
+    return seal(NAME, FORMAT, "replay", msgspec.msgpack.encode(saved), key)
 
 
 def restore(run: Run, data: bytes, key: bytes) -> None:
@@ -40,10 +41,13 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
         Where the bytes are no state, were signed with another key, or belong to other engine settings.
     """
     try:
+        msgspec.msgpack.decode(data, type=Sealed)
         saved = msgspec.msgpack.decode(unseal(data, NAME, key).payload, type=Saved)
         engine = msgspec.json.decode(saved.engine)
     except msgspec.DecodeError as error:
-        raise SnapshotError(f"{len(data)} bytes that are no saved state ({error}); was the file cut short?") from error
+        raise SnapshotError(
+            f"{len(data)} bytes that are no saved state ({error}); was the file cut short? bootstrap again"
+        ) from error
     differing = [*_differing(engine, msgspec.json.decode(msgspec.json.encode(run.settings.engine)), "engine")]
     if differing:
         more = f" and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""

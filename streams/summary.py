@@ -19,7 +19,6 @@ LEFT_OUT = {
     "duplicate": "repeats of an event (same id), counted once",
     "duplicate_order": "repeats of an order (same number), counted once",
     "after_erasure": "events of erased customers from before the erasure",
-    "late": "events came after a later one of their customer",
 }
 
 
@@ -70,7 +69,7 @@ def _head(report: Report, console: Console) -> None:
     _say(console, f"{_many(given['events'], 'event')} of {_many(given['customers'], 'customer')}{span}")
     _say(
         console,
-        f"{report.seconds:,.1f} s, {rate:,.0f} events/s; {_many(report.metrics['steps'], 'step')} with timers and labels",
+        f"{report.seconds:,.1f} s, {rate:,.0f} events/s; {_many(report.metrics['steps'], 'step')}, timers included",
     )
 
 
@@ -104,7 +103,10 @@ def _campaigns(report: Report, console: Console) -> None:
     _title(
         console, "Triggers by campaign", "goals: how many of the treated / of the held out reached the campaign's goal"
     )
-    table = _table("campaign", "triggers", "held out", "shadow", "suppressed", "goals: treated", "held out")
+    shadow = any(config.mode == "shadow" for config in campaigns)
+    table = _table(
+        "campaign", "triggers", "held out", *(["shadow"] * shadow), "suppressed", "goals: treated", "held out"
+    )
     for config in campaigns:
         arms = metrics["decided"].get(config.id, {})
         goals = metrics["converted"].get(config.id, {})
@@ -112,7 +114,7 @@ def _campaigns(report: Report, console: Console) -> None:
             config.id,
             f"{arms.get('treated', 0):,}",
             f"{arms.get('holdout', 0):,}",
-            f"{arms.get('shadow', 0):,}",
+            *([f"{arms.get('shadow', 0):,}"] * shadow),
             f"{sum(metrics['suppressed'].get(config.id, {}).values()):,}",
             _share(goals.get("treated", 0), arms.get("treated", 0)),
             _share(goals.get("holdout", 0), arms.get("holdout", 0)),
@@ -137,8 +139,8 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
         return
     _title(
         console,
-        "Models: predictions whose label has come due, scored before they were learned from",
-        "null: log loss of the plain rate; lift: rate in the top tenth over the rate; answers: who does at the end",
+        "Models: each prediction scored before its label was learned",
+        "null: log loss of the plain rate; lift: top tenth; answers: model or rule by now",
     )
     table = _table("target", "labels", "rate", "log loss", "null", "AUC", "ECE", "lift", "answers")
     for target, f in models.items():
@@ -186,7 +188,7 @@ def _input(report: Report, console: Console) -> None:
         furthest = given["furthest_out_of_order_ms"]
         _say(
             console,
-            f"{given['out_of_order']:,} events came after a later one of any customer, up to {_span(furthest)} behind; "
+            f"{given['out_of_order']:,} events came after a later one, up to {_span(furthest)} behind; "
             f"--unsorted {-(-(furthest + report.unsorted_ms) // HOUR_MS)}h puts them in order",
         )
     if given["records"] and not given["events"]:

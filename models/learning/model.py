@@ -17,6 +17,7 @@ from .metrics import Metrics, clipped
 from .registry import Estimator, EstimatorSpec, build
 from .state import NotExplicitError, extract, fill
 
+HASHED = ("category", "channel", "interval")
 MEAN_WEIGHT = 1 / 500
 MEAN_EVERY = 4
 GOOD_EVERY = 500
@@ -90,6 +91,7 @@ class OnlineModel:
         self.rollbacks = 0
         self._means: dict[str, float] = {}
         self._features = spec.features
+        self._hashed = tuple(f"{name}=" for name in spec.features if name in HASHED)
         self._estimator = self._fresh()
         self._alarms = {target: ADWIN() for target in targets}
         self._good: bytes | None = None
@@ -148,7 +150,12 @@ class OnlineModel:
 
     def _used(self, x: dict[str, float]) -> dict[str, float]:
         """The features that this model reads."""
-        return {name: x[name] for name in self._features if name in x} if self._features else x
+        if not self._features:
+            return x
+        used = {name: x[name] for name in self._features if name in x}
+        if self._hashed:
+            used.update((name, value) for name, value in x.items() if name.startswith(self._hashed))
+        return used
 
     def _keep_or_roll_back(self, x: dict[str, float]) -> None:
         if self._sound(x):

@@ -13,8 +13,8 @@ from .durations import Duration
 
 Share = Annotated[float, Meta(ge=0, le=0.9)]
 Amount = Annotated[float, Meta(ge=0, le=1e9)]
-Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(?!\n)$")]
+ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?!\n)$")]
 
 SIGNALS: dict[str, str] = {
     "cart_left": "a cart with something in it was left (silence of funnel.cart_left_minutes)",

@@ -10,7 +10,7 @@ from msgspec import Meta
 from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 _UNITS = {"s": SECOND_MS, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS}
-PATTERN = r"^[0-9]{1,6}(s|m|h|d)$"
+PATTERN = r"^[0-9]{1,6}(s|m|h|d)(?!\n)$"
 Duration = Annotated[str, Meta(pattern=PATTERN, description="A number and s, m, h or d: 90m, 36h, 7d")]
 
 

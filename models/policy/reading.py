@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import Meta, Struct
 
-from ..config import EngineConfig
+from ..config import EngineConfig, default_models
 from ..errors import ConfigError
+from ..features import FEATURES
 from ..learning.learner import Learner
+from ..learning.model import HASHED
 from . import conditions
 from .campaigns import SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
 from .durations import duration_ms
@@ -62,10 +65,34 @@ def read(text: str, name: str = "campaigns.toml") -> Settings:
     try:
         file = msgspec.convert(data, File)
     except msgspec.ValidationError as error:
-        raise _explain(error, text, name) from error
+        raise _explain(error, data, text, name) from error
     campaigns = check(file, text, name)
-    Learner(file.engine.model_specs())
+    check_models(file.engine, text, name)
     return Settings(file.engine, campaigns)
+
+
+def check_models(engine: EngineConfig, text: str, name: str) -> None:
+    """Check that the configured models exist, read features that exist, and can be built."""
+    known = default_models()
+    features = {*FEATURES, *HASHED}
+    for model, spec in engine.models.items():
+        path = ["engine", "models", model]
+        if model not in known:
+            raise ConfigError(
+                f"{name}:{_line(text, path)}", f"unknown model {model!r}", f"use one of: {', '.join(known)}"
+            )
+        for key, names in (("features", spec.features), ("weights", spec.weights)):
+            unknown = [one for one in names if one.partition("=")[0] not in features]
+            if unknown:
+                where = f"{name}:{_line(text, [*path, key])}"
+                raise ConfigError(
+                    where, f"unknown feature {unknown[0]!r}", f"use some of: {', '.join(sorted(features))}"
+                )
+    try:
+        Learner(engine.model_specs())
+    except ConfigError as error:
+        where = f"{name}:{_line(text, ['engine', 'models', error.where, 'estimator'])}"
+        raise ConfigError(where, f"{error.where}: {error.found}", error.remedy) from error
 
 
 def check(file: File, text: str, name: str) -> Campaigns:
@@ -88,8 +115,8 @@ def check(file: File, text: str, name: str) -> Campaigns:
 
 
 def _campaign(config: CampaignConfig, text: str, name: str, index: int) -> Campaign:
-    def at(key: str) -> str:
-        return f"{name}:{_line(text, ['campaign', index, key])}"
+    def at(*keys: str | int) -> str:
+        return f"{name}:{_line(text, ['campaign', index, *keys])}"
 
     if config.signal not in SIGNALS:
         raise ConfigError(at("signal"), f"unknown signal {config.signal!r}", f"use one of: {', '.join(SIGNALS)}")
@@ -102,7 +129,7 @@ def _campaign(config: CampaignConfig, text: str, name: str, index: int) -> Campa
         raise ConfigError(at("actions"), f"actions {ids}", "give each action of a campaign its own id")
     return Campaign(
         config=config,
-        conditions=tuple(conditions.parse(one, at("when")) for one in config.when),
+        conditions=tuple(conditions.parse(one, at("when", n)) for n, one in enumerate(config.when)),
         caps=_caps(config.caps),
         expires_ms=duration_ms(config.expires_after),
         max_age_ms=duration_ms(config.max_age),
@@ -130,17 +157,47 @@ _REMEDIES = (
 )
 
 
-def _explain(error: msgspec.ValidationError, text: str, name: str) -> ConfigError:
+def _explain(error: msgspec.ValidationError, data: dict[str, Any], text: str, name: str) -> ConfigError:
     message, _, path = str(error).partition(" - at `$")
     keys: list[str | int] = [
         int(part[1:-1]) if part.startswith("[") and part[1:-1].isdigit() else part.lstrip(".").strip("[]")
         for part in re.findall(r"\.\w+|\[[^\]]*\]", path)
     ]
+    keys = _named(keys, data, error)
     field = re.search(r"`(\w+)`$", message) if "field" in message else None
     named = next((k for k in reversed(keys) if isinstance(k, str) and k != "..."), "file")
     line = _line(text, [*keys, field.group(1)] if field and "unknown" in message else keys)
     remedy = next((text_ for pattern, text_ in _REMEDIES if re.search(pattern, message)), "correct it")
     return ConfigError(f"{name}:{line}", f"{named}: {message}", remedy.format(choices=_choices(keys)))
+
+
+def _named(keys: list[str | int], data: dict[str, Any], error: msgspec.ValidationError) -> list[str | int]:
+    """The path with the names that msgspec leaves out of mappings: the entry is sought that is wrong on its own."""
+    named: list[str | int] = []
+    for key in keys:
+        if key == "...":
+            held: Any = data
+            for outer in named:
+                held = held[outer]
+            key = next((name for name in held if _fails(_with(data, named, {name: held[name]}), error)), key)
+        named.append(key)
+    return named
+
+
+def _with(data: Any, path: list[str | int], value: Any) -> Any:
+    if not path:
+        return value
+    copy = data.copy()
+    copy[path[0]] = _with(data[path[0]], path[1:], value)
+    return copy
+
+
+def _fails(data: Any, error: msgspec.ValidationError) -> bool:
+    try:
+        msgspec.convert(data, File)
+    except msgspec.ValidationError as again:
+        return str(again) == str(error)
+    return False
 
 
 def _choices(keys: list[str | int]) -> str:
@@ -160,23 +217,69 @@ def _choices(keys: list[str | int]) -> str:
 
 
 def _line(text: str, path: list[Any]) -> int:
-    """The line of a key: the n-th table of its name, then the key within it; the table's own line where it is not there."""
-    lines = text.splitlines()
-    at = 0
+    """The line of a key, or of the innermost table or value around it that is written down."""
+    at = 0  # where the present table or key stands, as an offset
+    end = len(text)
     table: list[str] = []
-    for key in path:
+    for n, key in enumerate(path):
         if isinstance(key, int):
-            header = re.compile(rf"^\s*\[\[\s*{re.escape('.'.join(table))}\s*\]\]")
-            found = [i for i, line in enumerate(lines) if header.match(line) and i >= at]
-            at = found[key] if key < len(found) else at
-        else:
-            here = re.compile(rf"^\s*\[+\s*{re.escape('.'.join([*table, key]))}\s*\]+")
-            own = re.compile(rf"(^|[{{,])\s*[\"']?{re.escape(key)}[\"']?\s*=")
-            for i in range(at, len(lines)):
-                if here.match(lines[i]) or own.search(lines[i].partition("#")[0]):
-                    at = i
-                    break
-                if i > at and table and re.match(rf"^\s*\[\[\s*{re.escape(table[0])}\s*\]\]", lines[i]):
-                    break
-            table.append(key)
-    return at + 1
+            tables = [m.start() for m in _headers(text, table, at, end) if m.group().lstrip().startswith("[[")]
+            if key >= len(tables):
+                break
+            at, end = tables[key], (*tables, end)[key + 1]
+            continue
+        body = _HEADER.search(text, text.find("\n", at) if table else 0, end)
+        own = re.compile(_OWN.format(key=re.escape(key)), re.MULTILINE).search(text, at, body.start() if body else end)
+        if own:
+            return text.count("\n", 0, _inside(text, own.start("key"), own.end(), path[n + 1 :])) + 1
+        table.append(key)
+        at = next((m.start() for m in _headers(text, table, at, end)), at)
+    return text.count("\n", 0, at) + 1
+
+
+_HEADER = re.compile(r"^[ \t]*\[{1,2}[ \t]*[\w.\"'-]+[ \t]*\]{1,2}[ \t]*(?:#.*)?$", re.MULTILINE)
+_OWN = r"^[ \t]*(?P<key>[\"']?{key}[\"']?)[ \t]*=[ \t]*"
+_SPACE = re.compile(r"(?:\s|#[^\n]*)*")
+_STRING = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'|"(?:\\.|[^"\\])*"|\'[^\']*\'', re.DOTALL)
+
+
+def _headers(text: str, table: list[str], start: int, end: int) -> Iterator[re.Match[str]]:
+    name = r"[ \t]*\.[ \t]*".join(rf"[\"']?{re.escape(part)}[\"']?" for part in table)
+    return re.compile(rf"^[ \t]*\[{{1,2}}[ \t]*{name}[ \t]*\]", re.MULTILINE).finditer(text, start, end)
+
+
+def _inside(text: str, at: int, value: int, path: list[Any]) -> int:
+    """Where a path leads within the inline value at offset ``value``; ``at`` where it leads nowhere."""
+    for key in path:
+        parts = list(_parts(text, value)) if text[value : value + 1] in ("[", "{") else []
+        if isinstance(key, int) and key < len(parts):
+            at = value = parts[key]
+            continue
+        keys = (re.compile(rf"([\"']?{re.escape(str(key))}[\"']?)\s*=\s*").match(text, part) for part in parts)
+        own = next(filter(None, keys), None)
+        if own is None:
+            break
+        at, value = own.start(), own.end()
+    return at
+
+
+def _parts(text: str, start: int) -> Iterator[int]:
+    """Where each part of the array or inline table begins that opens at ``start``."""
+    depth = 0
+    at = start
+    while at < len(text):
+        char = text[at]
+        string = _STRING.match(text, at) if char in "\"'" else None
+        if string:
+            at = string.end()
+            continue
+        if char == "#":
+            at = max(text.find("\n", at), at)
+        depth += (char in "[{") - (char in "]}")
+        if not depth:
+            return
+        at += 1
+        if (char in "[{" or char == ",") and depth == 1:
+            space = _SPACE.match(text, at)
+            at = space.end() if space else at
+            yield at

@@ -30,6 +30,7 @@ from streams.files import STDIO, FileError, write_lines
 
 KEY_VARIABLE = "RAPPORT_SNAPSHOT_KEY"
 LONGEST = 2000
+WIDTH = 120
 
 
 class ReaderLeftError(Exception):
@@ -43,6 +44,8 @@ class _Console(Console):
 
 out = _Console(highlight=False)
 err = _Console(stderr=True, highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = WIDTH
 
 
 def say(text: str, style: str = "", console: Console = out) -> None:

@@ -63,7 +63,7 @@ def simulate(
 
     Example: rapport simulate -o shop.jsonl.gz
 
-    Then: rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 12h
+    Then: rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 1d
 
     In a pipe: rapport simulate --days 30 | rapport replay - -c examples/campaigns.toml
     """
@@ -153,7 +153,7 @@ NEXT = """
 What to try next (in a checkout the command is .venv/bin/rapport)
   rapport simulate -o shop.jsonl.gz
       such a shop as a file of events
-  rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 12h
+  rapport replay shop.jsonl.gz -c examples/campaigns.toml --unsorted 1d
       run it; triggers, decisions and figures go to rapport-out/
   rapport validate examples/campaigns.toml
       change a campaign, then check it

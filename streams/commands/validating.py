@@ -70,6 +70,5 @@ def _notes(checked: Settings, campaigns: list[CampaignConfig]) -> list[str]:
         elif config.mode == "off":
             notes.append(f"{config.id} is off")
     used = {action.channel for config in campaigns for action in config.actions}
-    for channel in sorted(set(policy.channel_caps) - used):
-        notes.append(f"policy.channel_caps.{channel} caps a channel that no action uses")
-    return notes
+    unused = sorted(set(policy.channel_caps) - used)
+    return [*notes, *(f"policy.channel_caps.{channel} caps a channel that no action uses" for channel in unused)]

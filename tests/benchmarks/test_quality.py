@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from benchmarks import (
     checker,
+    checker_log,
     quality_figures,
     quality_files,
     quality_references,
@@ -29,7 +30,7 @@ from models.profile.pending import pack
 from schemas.base import DAY_MS
 
 
-@pytest.mark.parametrize("module", [checker, quality_figures, quality_references, quality_report])
+@pytest.mark.parametrize("module", [checker, checker_log, quality_figures, quality_references, quality_report])
 def test_the_examples_in_the_docstrings_hold(module: ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 

@@ -189,7 +189,6 @@ def checkout(at: int) -> CheckoutStarted:
         ([add(START), make(CartViewed, START + 5)], CART + 5, "cart"),
         ([add(START), checkout(START + 5)], CHECKOUT + 5, "checkout"),
         ([add(START), checkout(START + 5), make(CheckoutAdvanced, START + 9)], CHECKOUT + 9, "checkout"),
-        ([add(START), checkout(START + 5), add(START + 9, product="q")], CHECKOUT + 5, "checkout"),
     ],
 )
 def test_silence_is_measured_from_the_last_step(log: list[Event], silence: int, kind: str) -> None:

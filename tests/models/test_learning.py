@@ -102,6 +102,13 @@ def test_the_first_answer_is_the_prior() -> None:
         assert fresh.null("t") == pytest.approx(0.07)
 
 
+def test_a_model_reads_the_features_it_names() -> None:
+    x = {"quiet": 1.0, "spent": 2.0, "category=3": 1.0, "channel=5": 1.0, "interval=1": 1.0}
+    assert model()._used(x) == x
+    assert model(features=("quiet", "idle"))._used(x) == {"quiet": 1.0}
+    assert set(model(features=("category", "interval"))._used(x)) == {"category=3", "interval=1"}
+
+
 def test_weights_to_start_from_are_a_rule() -> None:
     ruled = model(prior=0.5, weights={"quiet": 1.0}, features=("quiet",))
     assert ruled.predict({"quiet": 2.0, "spent": 3.0}) == pytest.approx(1 / (1 + np.exp(-2)))
