@@ -14,6 +14,7 @@ from models.encoding import as_mapping
 from models.learning.learner import Example, Learner
 from models.policy.reading import Settings, read
 from models.profile.pending import PENDING_MAX, unpack
+from models.targets import BY_NAME
 from schemas import clickstream as c
 from schemas import identity, outcomes
 from schemas import transactions as t
@@ -156,13 +157,14 @@ def test_one_prediction_a_group_and_period_is_kept() -> None:
     config = busy().engine
     periods = {
         "churn": days_ms(config.scoring_days),
+        "cadence": days_ms(config.scoring_days),
         "engagement": days_ms(config.engagement.sampling_days),
         "contact": days_ms(config.funnel.sampling_days),
         "buys": days_ms(config.funnel.sampling_days),
     }
     moments = defaultdict(set)
     for example, _ in examples(False):
-        moments[example.customer, example.target.partition(".")[0]].add(example.predicted_at)
+        moments[example.customer, BY_NAME[example.target].group].add(example.predicted_at)
     compared = 0
     for (_, group), times in moments.items():
         for earlier, later in pairwise(sorted(times)):
