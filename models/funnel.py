@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .profile.journey import STAGES
 from .targets import INTERVALS_MS
 
 RULE_30D = (0.01, 0.03, 0.08, 0.3, 0.3, 0.5)
@@ -52,6 +51,7 @@ def median_time_ms(bought: Sequence[float]) -> int:
 def rule(stage: int, interval: int) -> float:
     """P(buys by the end of an interval) by stage alone, until the model has earned its place.
 
+    >>> from models.profile.journey import STAGES
     >>> rule(STAGES.index("intent"), 3)
     0.3
     """

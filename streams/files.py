@@ -76,7 +76,7 @@ def read_lines(path: str | Path, *, progress: Progress | None = None, stdin: Bin
     Raises
     ------
     FileError
-        Where the file is missing, truncated, damaged, or holds a line of more than 16 MiB.
+        Where the file is missing, truncated or damaged.
 
     >>> list(read_lines("-", stdin=io.BytesIO(b"one\\r\\ntwo")))
     ['one', 'two']
@@ -102,7 +102,7 @@ def read_byte_lines(
             raw, total = _open(name)
             stack.enter_context(raw)
         try:
-            yield from _lines(_blocks(_Counted(raw, total, progress), name), name)
+            yield from _lines(_blocks(_Counted(raw, total, progress), name))
         except (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, gzip.BadGzipFile) as error:
             raise FileError(
                 name, f"a truncated or damaged archive ({error})", "fetch or compress the file again"
@@ -247,18 +247,15 @@ def _zstd_blocks(source: io.BufferedReader) -> Iterator[bytes]:
         raise EOFError("it ends within a frame")
 
 
-def _lines(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
+def _lines(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Lines of a file; what goes beyond ``MAX_LINE`` in one is cut, so that whoever reads it refuses it and the file goes on."""
     number = 0
     pending: list[bytes] = []
     size = 0
     for block in blocks:
         head, *rest = block.split(b"\n")
-        pending.append(head)
-        size += len(head)
-        if size > MAX_LINE:
-            raise FileError(
-                name, f"a line of more than {MAX_LINE >> 20} MiB", "write one record a line", line=number + 1
-            )
+        pending.append(head[: MAX_LINE - size])
+        size += len(pending[-1])
         if rest:
             last = rest.pop()
             first = b"".join(pending)

@@ -140,7 +140,9 @@ class Run:
             state = msgspec.msgpack.decode(data, type=State)
             held = [profiles.decode(one) for one in state.profiles]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise SnapshotError(f"{len(data)} bytes that are no saved state ({error}); was the file cut short?") from error
+            raise SnapshotError(
+                f"{len(data)} bytes that are no saved state ({error}); was the file cut short?"
+            ) from error
         if state.format != FORMAT:
             raise SnapshotError(f"saved state of format {state.format}; this version reads {FORMAT}: bootstrap again")
         Ledger().restore(state.ledger)  # all of it is checked before any of it is taken over

@@ -43,7 +43,10 @@ FACTS: Mapping[str, tuple[Fact, str]] = {
     "cadence_days": (lambda p, now: cadence_days(p), "own mean gap between orders or active days, 0: unknown"),
     "engagement_score": (lambda p, now: engagement.points(p, now).total, "engagement score, 0 to 100"),
     "engagement_drop": (lambda p, now: engagement.drop(p.trend), "points lost from the best recent week"),
-    "days_to_buy": (lambda p, now: _days_to_buy(p), "median days to the next order, given one within 30; 0: not scored"),
+    "days_to_buy": (
+        lambda p, now: _days_to_buy(p),
+        "median days to the next order, given one within 30; 0: not scored",
+    ),
     "known": (lambda p, now: float(p.customer[0] == "u"), "1 for a known user"),
     "has_email": (lambda p, now: float(p.contact.email), "1 where an e-mail address is on file"),
     "has_phone": (lambda p, now: float(p.contact.phone), "1 where a phone number is on file"),

@@ -156,4 +156,3 @@ def merge(user: Contact, anonymous: Contact) -> Contact:
         log,
         (a[0] + b[0], a[1] + b[1], a[2] + b[2]),
     )
-

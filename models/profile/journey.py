@@ -71,9 +71,7 @@ def left_contact(journey: Journey, at: int) -> Journey:
 
 def requested(journey: Journey, at: int) -> Journey:
     """Details were asked for at ``at``; the latest time counts."""
-    return Journey(
-        journey.stage, journey.entered, journey.history, journey.contact_at, max(journey.request_at, at)
-    )
+    return Journey(journey.stage, journey.entered, journey.history, journey.contact_at, max(journey.request_at, at))
 
 
 def merge(a: Journey, b: Journey) -> Journey:

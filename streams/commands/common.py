@@ -128,7 +128,7 @@ def _bar(
         SpinnerColumn(),
         BarColumn(bar_width=None),
         done,
-        TextColumn("{task.fields[rate]:>7,.0f} events/s"),
+        TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -137,10 +137,12 @@ def _bar(
         expand=True,
     )
     with progress:
-        task = progress.add_task("", total=total, rate=0.0)
+        task = progress.add_task("", total=total, rate="")
 
         def report(completed: int) -> None:
             elapsed = progress.tasks[0].elapsed or 0.0
-            progress.update(task, completed=completed, rate=events() / elapsed if elapsed else 0.0)
+            count = events()  # none yet where all is read before the first event is made
+            rate = f"{count / elapsed:>7,.0f} events/s" if count and elapsed else ""
+            progress.update(task, completed=completed, rate=rate)
 
         yield report

@@ -50,21 +50,21 @@ params = {optimizer = {class = "river.optim.Momentum", lr = 0.01}}
 """
 TREES = """
 [engine.models.engagement.estimator]
-name = "river.tree.HoeffdingTreeClassifier"
-params = {grace_period = 20}
+name = "river.forest.ARFClassifier"
+params = {n_models = 2, grace_period = 20}
 [engine.models."churn.cadence".estimator]
 name = "river.naive_bayes.GaussianNB"
 [engine.models.contact.estimator]
 name = "river.linear_model.PAClassifier"
 [engine.models.buys.estimator]
-name = "river.forest.ARFClassifier"
-params = {n_models = 2, seed = 5, grace_period = 20}
+name = "river.tree.HoeffdingTreeClassifier"
+params = {grace_period = 20}
 """
 
 
 @cache
 def events() -> tuple[Event, ...]:
-    return tuple(stream(3, 2500))
+    return tuple(stream(3, 1600))
 
 
 @cache
@@ -113,17 +113,17 @@ def resumed(settings: Settings, cuts: Sequence[int]) -> Recorded:
 def test_resumed_equals_uninterrupted(extra: str) -> None:
     settings = busy(extra)
     uninterrupted = whole() if not extra else Recorded(settings).feed(events(), END)
-    assert everything(resumed(settings, [1, 400, 401, 1700])) == everything(uninterrupted)
+    assert everything(resumed(settings, [1, 400, 401, 1100])) == everything(uninterrupted)
 
 
 def test_resumed_trees_answer_as_uninterrupted_ones() -> None:
     """A pickle shares objects by identity, which loading changes: so the answers are compared, not the bytes."""
     settings = busy(TREES)
-    uninterrupted, cut = Recorded(settings).feed(events(), END), Recorded(settings).feed(events()[:1500])
+    uninterrupted, cut = Recorded(settings).feed(events(), END), Recorded(settings).feed(events()[:900])
     saved = cut.run.snapshot(b"key")
     again = Recorded(settings)
     again.run.restore(saved, b"key")
-    again.feed(events()[1500:], END)
+    again.feed(events()[900:], END)
     assert b"Hoeffding" in saved
     for ours, theirs in (
         (cut.decisions + again.decisions, uninterrupted.decisions),
@@ -168,7 +168,7 @@ def repeated(seed: int) -> Iterator[Event]:
 
 def test_a_repeat_within_the_window_counts_once() -> None:
     twice = list(repeated(1))
-    assert len(twice) > 1.8 * len(events())
+    assert len(twice) > 1.7 * len(events())
     recorded = Recorded(busy()).feed(twice, END)
     assert recorded.given() == whole().given()
     assert recorded.run.snapshot(b"key") == whole().run.snapshot(b"key")
@@ -296,7 +296,7 @@ def test_any_order_of_setting_and_taking_away_fires_what_is_left(data: st.DataOb
     assert fired == sorted((due, *key) for key, due in expected.items())
 
 
-@pytest.mark.parametrize("cut", [300, 1100, 2100])
+@pytest.mark.parametrize("cut", [300, 800, 1300])
 def test_what_happens_later_does_not_change_what_was_said(cut: int) -> None:
     """Decisions and predictions up to a moment are the same whether or not the log goes on."""
     prefix = Recorded(busy()).feed(events()[:cut])

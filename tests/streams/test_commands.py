@@ -293,10 +293,10 @@ def test_schemas_export(rapport: Rapport, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_pipes(tmp_path: Path) -> None:
+def test_pipes(shop_file: Path, tmp_path: Path) -> None:
     """A pipeline works, a reader that leaves is no error and loses no result, and a full disk is one."""
     commands = (
-        f"rapport simulate --customers 60 --days 10 | rapport replay - -c {CAMPAIGNS} -o o --save state | true",
+        f"cat {shop_file} | rapport replay - -c {CAMPAIGNS} -o o --save state | true",
         "rapport simulate --customers 300 --days 10 | head -1",
         f"rapport validate {CAMPAIGNS} >/dev/full",
     )
@@ -315,8 +315,7 @@ def test_pipes(tmp_path: Path) -> None:
     ]
     (_, said), (events, silence), (_, complaint) = (process.communicate(timeout=60) for process in running)
     assert [process.returncode for process in running] == [0, 0, 1]
-    assert said.endswith("events of 10 days, seed 1, written to standard output\n")
-    assert said.count("\n") == 1
+    assert said == ""
     assert (tmp_path / "state").stat().st_size > 1000
     assert json.loads((tmp_path / "o" / "metrics.json").read_text())["complete"]
     assert (events.count("\n"), silence) == (1, "")

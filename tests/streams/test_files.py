@@ -121,10 +121,10 @@ def test_missing_files_and_directories_are_named(tmp_path: Path) -> None:
         list(read_lines("a\x00b"))
 
 
-def test_an_endless_line_is_an_error_with_its_number() -> None:
-    with pytest.raises(FileError, match="-, line 2: found a line of more than 16 MiB") as caught:
-        from_bytes(b"a\n" + b"x" * (MAX_LINE + 1))
-    assert caught.value.line == 2
+def test_an_endless_line_is_cut_and_the_next_ones_are_still_there() -> None:
+    lines = from_bytes(b"a\n" + b"x" * (MAX_LINE + 1) + b"\nb\n" + b"y" * (3 * MAX_LINE) + b"\nc")
+    assert [len(line) for line in lines] == [1, MAX_LINE, 1, MAX_LINE, 1]
+    assert lines[2::2] == ["b", "c"]
 
 
 @compressions
