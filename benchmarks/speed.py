@@ -33,6 +33,7 @@ from schemas.clickstream import ProductViewed
 from schemas.codec import encode_decision
 from schemas.intake import Intake
 from streams.commands.simulating import example
+from streams.memory import settle
 from streams.run import Run
 
 WORKLOAD = "sim-200k-v1"
@@ -161,6 +162,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--no-save", action="store_true", help="do not append to the results")
     options = parser.parse_args()
+    settle()
     memory = growth()
     raws = records(options.records)
     cpu, wall = [], []

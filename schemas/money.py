@@ -65,6 +65,11 @@ class ExchangeTable(Struct, frozen=True):
     reporting: Currency = "EUR"
     rates: Mapping[str, Decimal] = {}
 
+    def __post_init__(self) -> None:
+        for currency, rate in self.rates.items():
+            if not rate.is_finite() or rate <= 0:
+                raise ValueError(f"the rate of {currency} must be a number over 0")
+
     def micros(self, money: Money) -> int | None:
         """The amount in reporting micros (1e-6 units), or None where no rate is configured.
 

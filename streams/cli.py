@@ -16,6 +16,7 @@ from schemas.errors import SchemaError
 
 from .commands import common, importing, replaying, schemas_export, simulating, validating
 from .files import FileError
+from .memory import settle
 
 app = typer.Typer(
     name="rapport",
@@ -55,6 +56,7 @@ def options(
 
 def main() -> None:
     """Run a command; what can go wrong is said in one line with its remedy, and ends with code 1."""
+    settle()
     try:
         app()
     except EXPECTED as error:

@@ -461,15 +461,19 @@ def test_goals_are_credited_once_within_the_window_to_both_arms() -> None:
     settings = campaign("holdout = 0.5", signal="cart_left")
     held = settings.campaigns.by_signal["cart_left"][0]
     arms = {held_out(1, f"u:{n}", held, PolicyConfig()): f"u:{n}" for n in range(20)}
+    assert set(arms) == {True, False}
+    sent, end = START + HOUR_MS, START + HOUR_MS + 7 * DAY_MS
     for out, customer in arms.items():
-        sent = START + HOUR_MS
-        for at, credited in ((sent, 0), (sent + 1, 1), (sent + 7 * DAY_MS, 1), (sent + 7 * DAY_MS + 1, 0)):
+        arm = "holdout" if out else "treated"
+        for at, credited in (
+            (sent, [(arm, 20.0, sent + 1)]),  # what happens at the very moment was no answer, the next order is
+            (sent + 1, [(arm, 12.5, sent + 1)]),
+            (end, [(arm, 12.5, end)]),
+            (end + 1, []),
+        ):
             log = [add(START, customer), order(at, customer, "12.5"), order(at + 1, customer, number="next")]
             recorded = Recorded(settings).feed(log)
-            got = [(c.arm, c.value, c.occurred_at) for c in recorded.conversions]
-            arm = "holdout" if out else "treated"
-            assert got[:1] == ([(arm, 12.5, at)] if credited else got[:1])
-            assert len(got) == (1 if at <= sent + 7 * DAY_MS else 0), "once, whatever follows"
+            assert [(c.arm, c.value, c.occurred_at) for c in recorded.conversions] == credited
 
 
 def test_every_conversion_answers_a_decision() -> None:
