@@ -18,7 +18,8 @@ def provenance(command: str) -> dict[str, Any]:
     return {
         "command": command,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "--short=12", "HEAD") + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
+        "commit": _git("rev-parse", "--short=12", "HEAD")
+        + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
         "machine": f"{_cpu()}, {_cores()} cores",
         "python": platform.python_version(),
         "river": version("river"),

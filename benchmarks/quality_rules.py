@@ -71,8 +71,8 @@ def run(say: Callable[[str], None], customers: int = CUSTOMERS, days: int = DAYS
         report = checker.check(log, CAMPAIGNS, decisions, triggers)
         say("holding the same run to rules it was not given")
         spoiled = stricter(log, decisions, triggers)
-    for line in report.lines():
-        say(line)
+    for text in report.lines():
+        say(text)
     checked = report.checked
     counts = loop.run.counts
     stopped: dict[str, int] = {}

@@ -32,7 +32,7 @@ from schemas.base import Event
 from schemas.clickstream import ProductViewed
 from schemas.codec import encode_decision
 from schemas.intake import Intake
-from streams.commands.simulating import example
+from streams.commands.examples import example_settings
 from streams.memory import settle
 from streams.run import Run
 
@@ -58,7 +58,7 @@ def replayed(raws: list[bytes]) -> tuple[Run, int]:
         nonlocal out
         out += len(encode_decision(decision))
 
-    run, intake = Run(example(), on_decision=decided), Intake()
+    run, intake = Run(example_settings(), on_decision=decided), Intake()
 
     def events() -> Iterator[Event]:
         for number, raw in enumerate(raws):
@@ -127,7 +127,7 @@ def stages(raws: list[bytes]) -> tuple[dict[str, float], float]:
 
 def growth(steps: tuple[int, ...] = (100_000, 200_000, 400_000)) -> dict[str, float]:
     """Resident megabytes after so many events of the same 500 customers: flat is what it should be."""
-    run, fed, found = Run(example()), 0, {}
+    run, fed, found = Run(example_settings()), 0, {}
     for goal in steps:
         run.drain(
             ProductViewed(
@@ -173,7 +173,10 @@ def main() -> None:
         run, _ = replayed(raws)
         wall.append(time.perf_counter() - start)
         cpu.append(time.process_time() - start_cpu)
-        print(f"round {round_ + 1}: {len(raws) / wall[-1]:,.0f} records/s wall, {len(raws) / cpu[-1]:,.0f} cpu", flush=True)
+        print(
+            f"round {round_ + 1}: {len(raws) / wall[-1]:,.0f} records/s wall, {len(raws) / cpu[-1]:,.0f} cpu",
+            flush=True,
+        )
     assert run is not None
     split, whole = stages(raws)
     core = [core_bytes(p) for p in run.profiles.values()]

@@ -22,7 +22,7 @@ class ChurnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     Parameters
     ----------
     horizon_days
-        No activity for this long after the prediction is churn. Frozen in each pending prediction.
+        No new visit and no order for this long after the prediction is churn. Frozen in each pending prediction.
     honeymoon_days, honeymoon_orders
         Early life ends after so many days or orders, whichever comes first.
     cadence_factor
@@ -30,7 +30,7 @@ class ChurnConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     cadence_min_days, cadence_max_days
         ... within these bounds.
     activity
-        ``any``: any activity keeps a customer; ``orders``: only an order does (shops that see orders only).
+        ``any``: a new visit keeps a customer; ``orders``: only an order does (shops that see orders only).
     """
 
     horizon_days: Days = 30.0

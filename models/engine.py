@@ -11,7 +11,7 @@ from schemas.control import ModelPublished, Tick, TimerDue
 from schemas.identity import HandedOver, Linked
 
 from . import engagement, signals
-from .config import EngineConfig, days_ms
+from .config import EngineConfig, days_ms, minutes_ms
 from .draft import Draft, Signal, Step
 from .facts import HANDLERS
 from .learning.model import OnlineModel
@@ -52,6 +52,11 @@ class Engine:
         self.scorer = Scorer(config, models)
         self.decider = Decider(config, campaigns, models)
         self._scoring_ms = days_ms(config.scoring_days)
+        self._silence_ms = {
+            "browse": minutes_ms(config.funnel.browse_left_minutes),
+            "cart": minutes_ms(config.funnel.cart_left_minutes),
+            "checkout": minutes_ms(config.funnel.checkout_left_minutes),
+        }
 
     def step(self, event: Event, profile: Profile | None, now: int) -> Step:
         """Step one customer over one event.
@@ -137,6 +142,8 @@ class Engine:
             self.scorer.mature(draft)
         elif kind == "score":
             self._periodic(draft)
+        elif kind in LEFT and self._still_here(draft, kind):
+            draft.set_timer(kind, draft.activity.at + self._silence_ms[kind])
         elif kind in LEFT:
             signals.on_left(draft, kind)
             if draft.signals and self.decider.listens(draft):
@@ -147,6 +154,10 @@ class Engine:
             campaign, _, started = kind.rpartition("@")
             draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))
             self.decider.decide(draft)
+
+    def _still_here(self, draft: Draft, kind: str) -> bool:
+        """Whether the customer did anything else within the silence that the timer of ``kind`` stands for."""
+        return draft.now - draft.activity.at < self._silence_ms[kind]
 
     def _periodic(self, draft: Draft) -> None:
         """Score a known customer, and go on doing so until it has been silent for a churn horizon."""

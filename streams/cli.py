@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.simulator.config import SimulationError
 from schemas.errors import SchemaError
 
-from .commands import common, importing, replaying, schemas_export, simulating, validating
+from .commands import common, examples, importing, replaying, schemas_export, simulating, validating
 from .files import FileError
 from .memory import settle
 
@@ -33,6 +33,7 @@ app.command("replay")(replaying.replay)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
+app.command("example")(examples.example)
 app.command("validate")(validating.validate)
 app.add_typer(schemas_export.app, name="schemas")
 

@@ -44,7 +44,7 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
         msgspec.msgpack.decode(data, type=Sealed)
         saved = msgspec.msgpack.decode(unseal(data, NAME, key).payload, type=Saved)
         engine = msgspec.json.decode(saved.engine)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotError(
             f"{len(data)} bytes that are no saved state ({error}); was the file cut short? bootstrap again"
         ) from error

@@ -98,10 +98,12 @@ def _forget_scores(draft: Draft) -> None:
 
 
 def erasure_requested(draft: Draft, event: i.ErasureRequested, config: EngineConfig) -> None:
-    """Forget the customer: nothing but the time of the request is kept."""
+    """Forget the customer: nothing but the time of the request and the objections is kept."""
+    wishes = contact.kept_wishes(draft.contact)
     for kind in dict(draft.before.timers):
         draft.set_timer(kind, 0)
     draft.take(Profile(draft.before.customer))
+    draft.contact = wishes
     draft.linked, draft.seen = "", draft.seen[-1:]
     draft.erased_at = draft.now
     draft.count("erased")

@@ -80,7 +80,7 @@ class CampaignConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     when: Annotated[tuple[str, ...], Meta(max_length=20)] = ()
     mode: Literal["off", "shadow", "live"] = "shadow"
     goal: Goal = Goal()
-    value: Amount | str = 0.0
+    value: Amount | str | None = None
     caps: tuple[Cap, ...] = ()
     budget_per_day: Amount | None = None
     holdout: Share = 0.1

@@ -116,6 +116,8 @@ class Decider:
             verdicts = []
             for candidate in self._candidates(draft, profile, signal, campaign):
                 verdict = gates.judge(candidate, profile.contact, self.campaigns, self.ledger, draft.now)
+                if not verdict.reason and campaign.config.value is not None and candidate.gain < 0:
+                    verdict = gates.Verdict("no_gain")
                 if verdict.reason:
                     verdicts.append(verdict)
                 else:
@@ -133,7 +135,7 @@ class Decider:
         if isinstance(config.value, str):
             worth = conditions.value(config.value, profile, draft.now, signal.facts) or 0.0
         else:
-            worth = config.value
+            worth = config.value or 0.0
         started = int(signal.facts.get("deferred_from", draft.now))
         return [
             Candidate(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from msgspec import Struct
 
-from ..profile.contact import Contact, Contacted, consented
+from ..profile.contact import LOG_MAX, SHADOWS_MAX, Contact, Contacted, consented
 from ..randomness import uniform
 from .campaigns import ActionConfig, Campaign, Campaigns, PolicyConfig
 from .ledger import Ledger
@@ -65,12 +65,16 @@ def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: 
         until = quiet_until(policy.quiet_hours, now, zone(contact.timezone, policy.timezone))
         if until:
             return Verdict("quiet_hours", until if policy.quiet_hours.then == "defer" else 0)
-    log = [c for c in contact.log if (c.arm == "s") == (config.mode == "shadow")]
-    if _capped(campaign.caps, (c for c in log if c.campaign == config.id), now):
+    shadow = config.mode == "shadow"
+    log = [c for c in contact.log if (c.arm == "s") == shadow]
+    reaches = log[0].at if len(log) >= (SHADOWS_MAX if shadow else LOG_MAX) else -1
+    if _capped(campaign.caps, log, reaches, now, lambda c: c.campaign == config.id):
         return Verdict("cap_campaign")
-    if _capped(campaigns.channel_caps.get(action.channel, ()), (c for c in log if c.channel == action.channel), now):
+    if _capped(
+        campaigns.channel_caps.get(action.channel, ()), log, reaches, now, lambda c: c.channel == action.channel
+    ):
         return Verdict("cap_channel")
-    if _capped(campaigns.customer_caps, log, now):
+    if _capped(campaigns.customer_caps, log, reaches, now, lambda c: True):
         return Verdict("cap_customer")
     budget = config.budget_per_day
     if budget is not None and ledger.spent(config.id, now) + action.cost > budget + ROUNDING:
@@ -78,12 +82,18 @@ def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: 
     return PASS
 
 
-def _capped(caps: Iterable[tuple[int, int]], log: Iterable[Contacted], now: int) -> bool:
-    caps = tuple(caps)
+def _capped(
+    caps: tuple[tuple[int, int], ...],
+    log: list[Contacted],
+    reaches: int,
+    now: int,
+    counts: Callable[[Contacted], bool],
+) -> bool:
+    """Whether a cap is used up, or cannot be told: a full log may have lost contacts of a window longer than it reaches."""
     if not caps:
         return False
-    times = [c.at for c in log]
-    return any(sum(at > now - within for at in times) >= most for most, within in caps)
+    times = [c.at for c in log if counts(c)]
+    return any(reaches > now - within or sum(at > now - within for at in times) >= most for most, within in caps)
 
 
 def held_out(seed: int, person: str, campaign: Campaign, policy: PolicyConfig) -> bool:

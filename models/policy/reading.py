@@ -63,7 +63,9 @@ def read(text: str, name: str = "campaigns.toml") -> Settings:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r" \(at line (\d+), column \d+\)", str(error))
         where = f"{name}:{line.group(1)}" if line else name
-        raise ConfigError(where, str(error).partition(" (at ")[0], "correct the TOML; texts need quotes, tables are [name]") from error
+        raise ConfigError(
+            where, str(error).partition(" (at ")[0], "correct the TOML; texts need quotes, tables are [name]"
+        ) from error
     try:
         file = msgspec.convert(data, File)
     except msgspec.ValidationError as error:

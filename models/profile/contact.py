@@ -87,6 +87,12 @@ def _bounded(consents: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], 
     return consents
 
 
+def kept_wishes(contact: Contact) -> Contact:
+    """What outlives an erasure: the objections, so that nobody who said no is asked again."""
+    withdrawn = tuple(pair for pair in contact.consents if not pair[1])
+    return Contact(consents=withdrawn, profiling=contact.profiling)
+
+
 def objected(contact: Contact, profiling: bool) -> Contact:
     """Note that profiling is allowed (True) or objected to."""
     return replace(contact, profiling=profiling)
@@ -141,14 +147,14 @@ def responded(contact: Contact, outcome: str) -> Contact:
 
 
 def merge(user: Contact, anonymous: Contact) -> Contact:
-    """The user's word on consent stands; what the device said before counts where the user said nothing."""
+    """The user's word on consent stands, but for what the device withdrew; where the user said nothing the device's counts."""
     said = {scope for scope, _ in user.consents}
-    everything = ALL in said
-    consents = () if everything else tuple(pair for pair in anonymous.consents if pair[0] not in said)
+    granted = () if ALL in said else tuple(pair for pair in anonymous.consents if pair[1] and pair[0] not in said)
+    withdrawn = tuple(pair for pair in anonymous.consents if not pair[1])
     log = _kept(tuple(sorted((*user.log, *anonymous.log), key=lambda c: (c.at, c.decision))))
     a, b = user.outcomes, anonymous.outcomes
     return Contact(
-        _bounded((*consents, *user.consents)),
+        _bounded((*granted, *user.consents, *withdrawn)),
         user.profiling and anonymous.profiling,
         user.timezone or anonymous.timezone,
         user.email or anonymous.email,

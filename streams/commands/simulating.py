@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +16,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from models.policy.reading import Settings, read
 from models.profile.journey import STAGES
 from models.simulator.config import DAY_MS, ShopConfig
 from models.simulator.shop import Shop
@@ -30,6 +28,7 @@ from streams.replay import Report, figures
 from streams.sources import Sources
 
 from . import common
+from .examples import example_settings
 
 SHOWN = 12
 TRUTH_DAYS = 30
@@ -121,7 +120,7 @@ def demo(
 
     Example: rapport demo --customers 300 --days 60
     """
-    settings = common.settings(campaigns) if campaigns else example()
+    settings = common.settings(campaigns) if campaigns else example_settings()
     loop = Loop(ShopConfig(seed=seed, customers=customers, days=days), settings)
     start = loop.world.now_ms
     until = start + days * DAY_MS
@@ -159,12 +158,6 @@ What to try next (in a checkout the command is .venv/bin/rapport)
       change a campaign, then check it
   rapport replay YOURS.jsonl -c examples/campaigns.toml
       your own Segment events"""
-
-
-def example() -> Settings:
-    """The campaigns that are shipped with the package."""
-    source = files("streams") / "example_campaigns.toml"
-    return read(source.read_text(encoding="utf-8"), "examples/campaigns.toml")
 
 
 def _follow(loop: Loop, until: int) -> None:

@@ -223,7 +223,7 @@ def test_validate_shows_where_the_toml_is_broken(broken: str, rapport: Rapport, 
     (tmp_path / "c.toml").write_text(f"\n{broken}\n")
     ended = rapport("validate", tmp_path / "c.toml")
     assert ended.code == 1
-    assert "line " in ended.err
+    assert ended.err.startswith(f"rapport: {tmp_path / 'c.toml'}:")
     assert "texts need quotes, tables are [name]" in ended.err
 
 
