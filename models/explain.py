@@ -15,6 +15,7 @@ from .profile.profile import Profile
 from .targets import BY_NAME
 
 REASONS_MAX = 3
+WEIGHT_MIN = 0.01
 
 
 def reasons_for(
@@ -39,6 +40,8 @@ def reasons_for(
             continue
         x = as_mapping(vector(profile, now, horizon_days, config.typical_order))
         for feature, weight in models[spec.model].drivers(x, REASONS_MAX):
+            if abs(weight) < WEIGHT_MIN:
+                continue
             direction = "raises" if weight > 0 else "lowers"
             reasons.append(
                 Reason(
