@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import Any
 
 from river import optim
@@ -36,5 +35,5 @@ class AdaGrad(optim.AdaGrad):
             if gradient:
                 total = sums[name] + gradient**2
                 sums[name] = total
-                w[name] -= rate / sqrt(total + eps) * gradient
+                w[name] -= rate / (total + eps) ** 0.5 * gradient  # sqrt() differs from the power in the last bit
         return w
