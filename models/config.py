@@ -55,6 +55,8 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Orders from which a customer is loyal.
     sampling_days
         At most one prediction per customer and target waits for its label in this period.
+    sampling_share
+        Share of the moments within a visit (its start, each stage entered, an order) that may be that one.
     """
 
     browse_left_minutes: Minutes = 120.0
@@ -62,7 +64,8 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     checkout_left_minutes: Minutes = 30.0
     contact_days: Days = 7.0
     loyal_orders: Annotated[int, Meta(ge=2)] = 3
-    sampling_days: Days = 7.0
+    sampling_days: Days = 3.0
+    sampling_share: Annotated[float, Meta(gt=0, le=1)] = 1 / 3
 
 
 class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from .learning.learner import Example
 from .learning.model import OnlineModel
 from .profile.pending import PENDING_MAX, Pending, Target, next_due, pack
 from .profile.profile import Profile, Score
+from .randomness import uniform
 from .targets import BUYS, BY_NAME, TARGETS, TargetSpec
 
 RULE = -1
@@ -62,6 +63,7 @@ class Scorer:
         x = as_mapping(shared)
         scores = {score.name: score for score in draft.scores}
         sampled = dict(draft.sampled)
+        drawn = self._drawn(draft, groups) if sample else frozenset()
         pended: list[Target] = []
         bought = self._bought(x) if "buys" in groups else ()
         for target in TARGETS:
@@ -72,7 +74,7 @@ class Scorer:
                 scores.pop(target.name, None)
                 continue
             model = self.models[target.model]
-            fresh = sample and now - sampled.get(target.group, NEVER) >= self._period(target, horizon)
+            fresh = target.group in drawn and now - sampled.get(target.group, NEVER) >= self._period(target, horizon)
             if target.own_horizon:
                 own = vector(profile, now, horizon / DAY_MS, self.config.typical_order)
                 p = model.predict(as_mapping(own))
@@ -89,6 +91,16 @@ class Scorer:
         draft.scores = tuple(scores.values())
         if pended:
             self._pend(draft, shared, pended)
+
+    def _drawn(self, draft: Draft, groups: frozenset[str]) -> frozenset[str]:
+        """The groups that may be sampled at this moment.
+
+        Predictions within a visit are drawn: were the first moment of each period taken, it would nearly always be the
+        start of a visit, and no model would ever learn from a cart.
+        """
+        if uniform(self.config.seed, draft.event.id, "sample") < self.config.funnel.sampling_share:
+            return groups
+        return groups - IN_VISIT
 
     def _period(self, target: TargetSpec, horizon: int) -> int:
         """Milliseconds between two predictions of a customer that wait for their label at the same time."""

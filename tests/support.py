@@ -33,6 +33,7 @@ horizon_days = 4
 honeymoon_days = 5
 cadence_min_days = 2
 [engine.funnel]
+sampling_share = 1.0
 sampling_days = 1
 contact_days = 2
 [engine.engagement]

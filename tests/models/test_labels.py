@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
@@ -208,3 +208,16 @@ def test_what_is_scored_is_what_is_learned() -> None:
     (target,) = [t for p in recorded.profile().pendings for t in p.targets if t.name == "churn.early"]
     (features,) = [p.features for p in recorded.profile().pendings if target in p.targets]
     assert model.predict(as_mapping(unpack(features))) == target.p
+
+
+def test_moments_within_a_visit_are_drawn_and_others_are_not() -> None:
+    """Were the first moment always taken, hardly any prediction would be made with a cart in hand."""
+    settings = read_with("sampling_share = 1.0", "sampling_share = 0.25")
+    visitors = 400
+    recorded = Recorded(settings)
+    for n in range(visitors):
+        recorded.feed([make(PageViewed, START, f"a:{n}", id=f"e{n}")])
+    kept = Counter(t.name for n in range(visitors) for p in recorded.profile(f"a:{n}").pendings for t in p.targets)
+    assert kept["engagement"] == visitors
+    assert kept["buys.1h"] == kept["contact"]
+    assert abs(kept["buys.1h"] / visitors - 0.25) < 4 * (0.25 * 0.75 / visitors) ** 0.5
