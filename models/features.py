@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import log, log1p
+from typing import NamedTuple
 
 from schemas.base import DAY_MS
 
@@ -16,6 +17,7 @@ from .profile import affinity as _affinity
 from .profile import basket as _basket
 from .profile import orders as _orders
 from .profile.journey import CONSIDERATION, INTENT
+from .profile.orders import Orders
 from .profile.pending import rounded
 from .profile.profile import Profile
 from .randomness import hash64
@@ -192,30 +194,26 @@ def vector(profile: Profile, now: int, horizon_days: float = 30.0, typical_order
     """
     activity, orders, basket, session = profile.activity, profile.orders, profile.basket, profile.session
     slack = horizon_days / 6
-    events, count = activity.events, orders.count
+    events = activity.events
     idle = max(0, now - activity.at) / DAY_MS if events else NEVER_DAYS
     tenure = max(0, now - activity.first_at) / DAY_MS if events else 0.0
-    since_order = max(0, now - orders.last_at) / DAY_MS if count else NEVER_DAYS
-    since_first_order = max(0, now - orders.first_at) / DAY_MS if count else 0.0
     touches, views, intents = _activity.decayed(activity, now)
-    o30, _, o365 = _orders.decayed_at(orders, now)
-    centre = log(typical_order)
+    bought = _bought(orders, now, horizon_days, log(typical_order)) if orders.count else NOTHING_BOUGHT
     recent = now - 30 * DAY_MS
     contacts = sum(1 for c in profile.contact.log if c.at > recent and c.arm != "s") if profile.contact.log else 0
     stage = profile.journey.stage
     category, focus = _affinity.strongest(profile.categories)
-    total = max(0.0, orders.total_micros / 1e6)
     values = [
         silence_odds(activity.days, tenure, horizon_days),
-        silence_odds(orders.days, since_first_order, horizon_days),
+        bought.unsold,
         lateness(idle, activity.days, tenure - idle, slack) if events else 0.0,
-        lateness(since_order, orders.days, since_first_order - since_order, slack) if count else 0.0,
-        max(-3.0, (log1p(total) - centre - 0.5) / 1.5) if count else 0.0,
-        max(-3.0, log1p(total / count) - centre) if count else 0.0,
+        bought.late_order,
+        bought.spent,
+        bought.order_value,
         0.5 if activity.days == 1 else -0.5,
-        2 * orders.refunds / (count + orders.refunds) if count else 0.0,
+        bought.refund_share,
         log1p(idle) / 3,
-        log1p(since_order) / 3,
+        bought.since_order,
         log1p(tenure) / 3,
         log1p(touches[0]) / 2,
         log1p(touches[1]) / 2,
@@ -226,19 +224,54 @@ def vector(profile: Profile, now: int, horizon_days: float = 30.0, typical_order
         log1p(intents[0]),
         log1p(intents[1]),
         log1p(intents[2]),
-        log1p(o30) - 0.6 if count else 0.0,
-        log1p(o365),
+        bought.orders_30d,
+        bought.orders_365d,
         log1p(max(0.0, _basket.value_micros(basket) / 1e6)) / 5 if basket.lines else 0.0,
         log1p(len(basket.lines)),
         log1p(session.views) / 2,
         1.0 if stage >= CONSIDERATION else 0.0,
         1.0 if stage == INTENT else 0.0,
         1.0 if profile.customer[0] == "u" else 0.0,
-        1.0 if count else 0.0,
+        1.0 if orders.count else 0.0,
         focus,
         log1p(contacts),
+        bucket(category),
+        bucket(_affinity.strongest(profile.channels)[0]),
     ]
-    values = [x if x < CLIP else CLIP for x in values]
-    values.append(bucket(category))
-    values.append(bucket(_affinity.strongest(profile.channels)[0]))
+    for index in range(len(FEATURES)):
+        if values[index] > CLIP:
+            values[index] = CLIP
     return rounded(values)
+
+
+class Bought(NamedTuple):
+    """The features that an order history gives."""
+
+    unsold: float
+    late_order: float
+    spent: float
+    order_value: float
+    refund_share: float
+    since_order: float
+    orders_30d: float
+    orders_365d: float
+
+
+NOTHING_BOUGHT = Bought(3.0, 0.0, 0.0, 0.0, 0.0, log1p(NEVER_DAYS) / 3, 0.0, 0.0)
+
+
+def _bought(orders: Orders, now: int, horizon_days: float, centre: float) -> Bought:
+    since = max(0, now - orders.last_at) / DAY_MS
+    life = max(0, now - orders.first_at) / DAY_MS
+    o30, _, o365 = _orders.decayed_at(orders, now)
+    total = max(0.0, orders.total_micros / 1e6)
+    return Bought(
+        silence_odds(orders.days, life, horizon_days),
+        lateness(since, orders.days, life - since, horizon_days / 6),
+        max(-3.0, (log1p(total) - centre - 0.5) / 1.5),
+        max(-3.0, log1p(total / orders.count) - centre),
+        2 * orders.refunds / (orders.count + orders.refunds),
+        log1p(since) / 3,
+        log1p(o30) - 0.6,
+        log1p(o365),
+    )

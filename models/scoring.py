@@ -139,7 +139,7 @@ class Scorer:
 
     def mature(self, draft: Draft) -> None:
         """Read the labels that are due now; each becomes an example, whatever its class."""
-        profile = draft.view()
+        profile = draft.before  # a label timer changes no fact
         kept: list[Pending] = []
         for pending in draft.pendings:
             if pending.targets[0].due > draft.now:

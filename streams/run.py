@@ -102,7 +102,8 @@ class Run:
         if step.timers:
             self.partition.apply(customer, step)
         if step.counts:
-            self.counts.update(step.counts)
+            for what, count in step.counts.items():
+                self.counts[what] += count
         for example in step.examples:
             self.learner.learn(example)
             if self._on_example is not None:
