@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from schemas.base import Event
 from schemas.control import ModelPublished, Tick, TimerDue
-from schemas.identity import HandedOver, Linked
+from schemas.identity import ConsentChanged, HandedOver, Linked
+from schemas.outcomes import OutcomeReported
 
 from . import engagement, signals
 from .config import EngineConfig, days_ms, minutes_ms
@@ -20,8 +21,7 @@ from .policy.decide import DEFER, Decider
 from .profile.profile import SEEN_MAX, Profile
 from .randomness import derived_id, hash64
 from .scoring import ALL_GROUPS, IN_VISIT, Scorer
-
-LEFT = ("browse", "cart", "checkout")
+from .signals import LEFT
 
 
 class Engine:
@@ -92,7 +92,7 @@ class Engine:
         if seen in draft.seen:
             draft.count("duplicate")
             return True
-        if draft.erased_at and event.occurred_at <= draft.erased_at:
+        if draft.erased_at and event.occurred_at <= draft.erased_at and not _withdraws(event):
             draft.count("after_erasure")
             return True
         draft.seen = (*draft.seen, seen)[-SEEN_MAX:]
@@ -100,7 +100,6 @@ class Engine:
             draft.messages.append(_forwarded(event, draft.linked))
             draft.count("forwarded")
             return True
-        draft.delay_ms = max(0, event.received_at - event.occurred_at)
         if event.occurred_at < draft.before.activity.at:
             draft.late += 1
             draft.count("late")
@@ -114,8 +113,8 @@ class Engine:
         handler(draft, event, self.config)
         if draft.erased_at != draft.before.erased_at:
             return
+        signals.on_moments(draft)
         if draft.moments:
-            signals.on_moments(draft)
             self.decider.credit(draft)
             self._score(draft)
             self.decider.decide(draft)
@@ -123,7 +122,7 @@ class Engine:
     def _score(self, draft: Draft) -> None:
         if not draft.contact.profiling:
             return
-        if draft.moments == {"stage"}:
+        if draft.moments <= {"stage", "contact"}:
             self.scorer.score(draft, IN_VISIT)
             return
         self.scorer.score(draft, ALL_GROUPS)
@@ -152,6 +151,12 @@ class Engine:
                 self.decider.decide(draft)
         elif kind.startswith(DEFER):
             campaign, _, started = kind.rpartition("@")
+            left = self.decider.signal_of(campaign[len(DEFER) :]).removesuffix("_left")
+            if left in LEFT and self._still_here(draft, left):
+                # back on the site at the end of quiet hours: leaving, if it happens, starts anew
+                draft.set_timer(left, draft.activity.at + self._silence_ms[left])
+                draft.count(f"suppressed|{campaign[len(DEFER) :]}|moot")
+                return
             draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))
             self.decider.decide(draft)
 
@@ -171,6 +176,13 @@ class Engine:
             draft.set_timer("score", draft.now + self._scoring_ms)
         signals.on_scored(draft, self.config)
         self.decider.decide(draft)
+
+
+def _withdraws(event: Event) -> bool:
+    """Whether the event withdraws consent: that counts however late it comes, also after an erasure."""
+    if isinstance(event, OutcomeReported):
+        return event.outcome in ("unsubscribed", "spam")
+    return isinstance(event, ConsentChanged) and not event.granted
 
 
 def _forwarded(event: Event, user: str) -> Event:

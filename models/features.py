@@ -239,7 +239,7 @@ def vector(profile: Profile, now: int, horizon_days: float = 30.0, typical_order
         bucket(_affinity.strongest(profile.channels)[0]),
     ]
     for index in range(len(FEATURES)):
-        if values[index] > CLIP:
+        if not values[index] <= CLIP:  # also true of what is no number
             values[index] = CLIP
     return rounded(values)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from schemas.base import DAY_MS
+from schemas.control import TimerDue
 
 from . import churn, engagement, funnel
 from .config import EngineConfig, days_ms
@@ -98,7 +99,12 @@ class Scorer:
         Predictions within a visit are drawn: were the first moment of each period taken, it would nearly always be the
         start of a visit, and no model would ever learn from a cart.
         """
-        if uniform(self.config.seed, draft.event.id, "sample") < self.config.funnel.sampling_share:
+        if isinstance(draft.event, TimerDue):
+            return groups
+        if (
+            uniform(self.config.seed, f"{draft.before.customer}|{draft.now}", "sample")
+            < self.config.funnel.sampling_share
+        ):
             return groups
         return groups - IN_VISIT
 

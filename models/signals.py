@@ -8,11 +8,12 @@ from .draft import Draft, Signal
 from .features import in_honeymoon
 
 DROP_POINTS = 10.0
+LEFT = ("browse", "cart", "checkout")
 
 
 def on_left(draft: Draft, kind: str) -> None:
     """A browse, a cart or a checkout was left: the timer of ``kind`` ran out in silence."""
-    if kind in ("cart", "checkout") and not draft.basket.lines:
+    if bool(draft.basket.lines) == (kind == "browse"):
         return
     draft.count(f"left|{kind}")
     draft.signals.append(Signal(f"{kind}_left"))

@@ -90,7 +90,9 @@ def _own_cadence(config: EngineConfig, profile: Profile, now: int) -> int:
 
 def _gone(config: EngineConfig, profile: Profile, predicted_at: int) -> bool:
     """No new visit (or order) since, or a cancellation; the rest of a visit under way is no sign of coming back."""
-    came = profile.orders.last_at if config.churn.activity == "orders" else profile.session.started_at
+    came = profile.orders.last_at
+    if config.churn.activity == "any":
+        came = max(came, profile.session.started_at)
     return came <= predicted_at or profile.orders.cancelled_at > predicted_at
 
 

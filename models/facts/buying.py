@@ -95,9 +95,10 @@ def order_completed(draft: Draft, event: t.OrderCompleted, config: EngineConfig)
     other = None if micros is not None else (event.total.currency, int(event.total.amount * MICROS))
     units = sum(item.quantity for item in event.items)
     draft.orders = orders.place(draft.orders, event.order, when, micros or 0, units, other)
-    draft.basket = basket.Basket((), max(when, draft.basket.changed_at), 0)
-    for kind in ("browse", "cart", "checkout"):
-        draft.set_timer(kind, 0)
+    if when >= draft.basket.changed_at:
+        draft.basket = basket.Basket((), when, 0)
+        for kind in ("browse", "cart", "checkout"):
+            draft.set_timer(kind, 0)
     for category in {item.category: None for item in event.items[: basket.LINES_MAX] if item.category}:
         draft.categories = affinity.lean(draft.categories, category, 3.0, when)
     visit.reach(draft, LOYALTY if draft.orders.count >= config.funnel.loyal_orders else PURCHASE)

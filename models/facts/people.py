@@ -66,9 +66,14 @@ def handed_over(draft: Draft, event: i.HandedOver, config: EngineConfig) -> None
     except (msgspec.DecodeError, UnicodeDecodeError):
         draft.count("hand_over_unreadable")
         return
-    if draft.erased_at and guest.activity.first_at <= draft.erased_at:
+    if draft.erased_at and guest.activity.events and guest.activity.first_at <= draft.erased_at:
+        draft.contact = contact.merge(draft.contact, contact.kept_wishes(guest.contact))
+        if not draft.contact.profiling:
+            _forget_scores(draft)
         draft.count("hand_over_erased")
         return
+    guest_is_later = guest.activity.at >= draft.activity.at
+    draft.delay_ms = max(event.received_at - event.occurred_at, guest.delay_ms if guest_is_later else draft.delay_ms)
     both = merge(draft.view(), guest)
     draft.take(both)
     draft.seen, draft.late, draft.mixed = both.seen, both.late, both.mixed
@@ -110,13 +115,14 @@ def erasure_requested(draft: Draft, event: i.ErasureRequested, config: EngineCon
 
 
 def outcome_reported(draft: Draft, event: o.OutcomeReported, config: EngineConfig) -> None:
-    """A messaging service tells what became of a trigger; an opt-out or a complaint withdraws consent."""
+    """A messaging service tells what became of a trigger; an opt-out or a complaint withdraws consent.
+
+    No outcome is a visit: scanners open and follow links, and a held-out person could never "visit" so.
+    """
     if event.outcome in ("unsubscribed", "spam"):
         draft.contact = contact.consent(draft.contact, event.channel, False)
     elif event.outcome in ("opened", "clicked", "delivered"):
         draft.contact = contact.responded(draft.contact, event.outcome)
-    if event.outcome in ("opened", "clicked"):
-        visit.touch(draft, config)
     draft.count(f"outcome|{event.outcome}")
 
 

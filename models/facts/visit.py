@@ -17,6 +17,8 @@ def touch(draft: Draft, config: EngineConfig, *, view: bool = False, intent: boo
     """Count the event as activity."""
     when = at(draft)
     last = draft.activity.at
+    if when >= last:
+        draft.delay_ms = max(0, draft.event.received_at - draft.event.occurred_at)
     visit = session.observe(draft.session, when, view)
     if visit.number != draft.session.number:
         draft.moments.add("visit")

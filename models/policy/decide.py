@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from schemas.control import TimerDue
 from schemas.decisions import Action, Arm, Conversion, Decision, Reason
 from schemas.decisions import Candidate as Option
 
@@ -16,7 +17,7 @@ from ..learning.model import OnlineModel
 from ..profile.contact import Contacted, contacted, converted
 from ..profile.profile import Profile
 from ..randomness import stable_id
-from ..signals import still_holds
+from ..signals import LEFT, still_holds
 from . import conditions, gates
 from .campaigns import Campaign, Campaigns
 from .gates import Candidate
@@ -143,7 +144,7 @@ class Decider:
                 action=action,
                 # one deferred by quiet hours was fresh when it was deferred; only its expiry counts then
                 occurred_at=draft.event.occurred_at if started == draft.now else draft.now,
-                delay_ms=draft.delay_ms,
+                delay_ms=_delay_ms(draft) if started == draft.now else 0,
                 expires_at=started + campaign.expires_ms,
                 effect=action.prior_effect,
                 value=worth,
@@ -151,6 +152,11 @@ class Decider:
             )
             for action in config.actions
         ]
+
+    def signal_of(self, campaign: str) -> str:
+        """The signal that a campaign listens to; empty where there is no such campaign any more."""
+        found = self._by_id.get(campaign)
+        return found.config.signal if found else ""
 
     def _defer(self, draft: Draft, signal: Signal, campaign: Campaign, until: int) -> None:
         """Come back at the end of the quiet hours; the moment it started travels in the kind of the timer."""
@@ -230,10 +236,11 @@ class Decider:
         """Credit goals reached in this step to the contacts whose attribution window is open, either arm."""
         if not draft.contact.log or not draft.moments:
             return
+        reached_at = min(draft.event.occurred_at, draft.now)
         reached = frozenset(
             contact.decision
             for contact in draft.contact.log
-            if contact.until >= draft.now > contact.at and self._goal(contact) in draft.moments
+            if contact.until >= reached_at > contact.at and self._goal(contact) in draft.moments
         )
         if not reached:
             return
@@ -257,3 +264,11 @@ class Decider:
     def _goal(self, contact: Contacted) -> str:
         campaign = self._by_id.get(contact.campaign)
         return GOAL_MOMENTS[campaign.config.goal.event] if campaign else ""
+
+
+def _delay_ms(draft: Draft) -> int:
+    """How late what the signal rests on reached us: this event, or the activity that a timer of silence waited after."""
+    event = draft.event
+    if isinstance(event, TimerDue):
+        return draft.delay_ms if event.kind in LEFT else 0
+    return max(0, event.received_at - event.occurred_at)

@@ -10,6 +10,8 @@ SHADOWS_MAX = 16
 CONSENTS_MAX = 16
 ALL = "*"
 
+Consents = tuple[tuple[str, bool], ...]
+
 
 class Contacted(Struct, frozen=True, array_like=True, gc=False):
     """One contact, sent or withheld as holdout: caps count both.
@@ -82,7 +84,9 @@ def consent(contact: Contact, scope: str, granted: bool) -> Contact:
 def _bounded(consents: tuple[tuple[str, bool], ...]) -> tuple[tuple[str, bool], ...]:
     """At most 16: the oldest that grants is forgotten first, so that no flood of scopes hides an objection."""
     while len(consents) > CONSENTS_MAX:
-        oldest = next((i for i, (_, granted) in enumerate(consents) if granted), 0)
+        oldest = next((i for i, (_, granted) in enumerate(consents) if granted), -1)
+        if oldest < 0:
+            oldest = next(i for i, (scope, _) in enumerate(consents) if scope != ALL)
         consents = consents[:oldest] + consents[oldest + 1 :]
     return consents
 
@@ -146,15 +150,24 @@ def responded(contact: Contact, outcome: str) -> Contact:
     )
 
 
+def _both(user: Consents, device: Consents) -> Consents:
+    """The user's word, then the device's where it withdraws; what the device granted fills in where the user said nothing."""
+    if not user:
+        return device
+    said = {scope for scope, _ in user}
+    added = tuple(pair for pair in device if not pair[1] or (pair[0] not in said and ALL not in said))
+    if all(granted for _, granted in added):
+        return (*added, *user)
+    scopes = {scope for scope, _ in added}
+    return (*(pair for pair in user if pair[0] not in scopes), *added)
+
+
 def merge(user: Contact, anonymous: Contact) -> Contact:
     """The user's word on consent stands, but for what the device withdrew; where the user said nothing the device's counts."""
-    said = {scope for scope, _ in user.consents}
-    granted = () if ALL in said else tuple(pair for pair in anonymous.consents if pair[1] and pair[0] not in said)
-    withdrawn = tuple(pair for pair in anonymous.consents if not pair[1])
     log = _kept(tuple(sorted((*user.log, *anonymous.log), key=lambda c: (c.at, c.decision))))
     a, b = user.outcomes, anonymous.outcomes
     return Contact(
-        _bounded((*granted, *user.consents, *withdrawn)),
+        _bounded(_both(user.consents, anonymous.consents)),
         user.profiling and anonymous.profiling,
         user.timezone or anonymous.timezone,
         user.email or anonymous.email,

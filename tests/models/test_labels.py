@@ -60,12 +60,10 @@ class Truth:
         for event in log:
             at = event.occurred_at
             match event:
-                case t.OrderRefunded() | t.OrderCancelled() | identity.ConsentChanged():
+                case t.OrderRefunded() | t.OrderCancelled() | identity.ConsentChanged() | outcomes.OutcomeReported():
                     continue
                 case t.SubscriptionChanged(status="cancelled"):
                     self.cancelled.append(at)
-                    continue
-                case outcomes.OutcomeReported(outcome=outcome) if outcome not in ("opened", "clicked"):
                     continue
                 case t.OrderCompleted(order=number):
                     if number in numbers:
@@ -83,7 +81,7 @@ class Truth:
             return any(start < at < end for at in moments)
 
         if target.startswith("churn"):
-            return within(self.cancelled) or not within(self.orders if orders_only else self.visits)
+            return within(self.cancelled) or not within(self.orders if orders_only else [*self.visits, *self.orders])
         if target == "engagement":
             return within(self.visits)
         if target == "contact":
