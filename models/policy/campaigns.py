@@ -103,7 +103,7 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     global_holdout
         Share of persons who never receive anything.
     kill
-        True stops all triggers; decisions are still recorded, as suppressed.
+        True stops all triggers; what would have gone out is counted as suppressed.
     """
 
     timezone: str = "UTC"
