@@ -19,7 +19,7 @@ def provenance(command: str) -> dict[str, Any]:
         "command": command,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short=12", "HEAD")
-        + ("+changes" if _git("status", "--porcelain", "-uno") else ""),
+        + ("+changes" if _git("status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results", ":!docs") else ""),
         "machine": f"{_cpu()}, {_cores()} cores",
         "python": platform.python_version(),
         "river": version("river"),
