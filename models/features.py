@@ -22,8 +22,6 @@ from .profile.pending import rounded
 from .profile.profile import Profile
 from .randomness import hash64
 
-HONEYMOON_DAYS = 45
-HONEYMOON_ORDERS = 3
 NEVER_DAYS = 730.0
 CLIP = 4.0
 
@@ -128,10 +126,10 @@ def cadence_days(profile: Profile) -> float:
     return profile.orders.gap_days or profile.activity.gap_days
 
 
-def in_honeymoon(profile: Profile, now: int, days: float = HONEYMOON_DAYS, orders: int = HONEYMOON_ORDERS) -> bool:
+def in_honeymoon(profile: Profile, now: int, days: float, orders: int) -> bool:
     """Early life: before ``days`` have passed and before the ``orders``-th order, whichever ends it first.
 
-    >>> in_honeymoon(Profile("u:1"), 0)
+    >>> in_honeymoon(Profile("u:1"), 0, 45, 3)
     True
     """
     age = now - profile.activity.first_at

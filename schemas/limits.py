@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -123,7 +124,7 @@ def parse(raw: bytes, options: IntakeOptions, notes: list[str]) -> dict[str, Any
         record = _read_again(raw, notes)
     if type(record) is not dict:
         raise SchemaError("type", "$", kind(record), "send one JSON object per record")
-    keys = _count_keys(record, options.max_depth)
+    keys = len(record) + _count_keys(record.values(), options.max_depth)
     if keys > options.max_keys:
         remedy = f"send at most {options.max_keys} keys, or split the record"
         raise SchemaError("too_many_keys", "$", f"{keys} keys", remedy)
@@ -142,22 +143,8 @@ def _not_json(error: json.JSONDecodeError) -> SchemaError:
     return SchemaError("not_json", "$", found, "send one complete JSON object per record")
 
 
-def _count_keys(record: dict[str, Any], levels: int) -> int:
-    if levels == 0:
-        raise _too_deep()
-    count = len(record)
-    for value in record.values():
-        of = type(value)
-        if of is str:
-            continue
-        if of is dict:
-            count += _count_keys(value, levels - 1)
-        elif of is list:
-            count += _count_listed_keys(value, levels - 1)
-    return count
-
-
-def _count_listed_keys(values: list[Any], levels: int) -> int:
+def _count_keys(values: Iterable[Any], levels: int) -> int:
+    """The keys of all objects among the values of an object or a list, and within them, ``levels`` deep."""
     if levels == 0:
         raise _too_deep()
     count = 0
@@ -166,9 +153,9 @@ def _count_listed_keys(values: list[Any], levels: int) -> int:
         if of is str:
             continue
         if of is dict:
-            count += _count_keys(value, levels - 1)
+            count += len(value) + _count_keys(value.values(), levels - 1)
         elif of is list:
-            count += _count_listed_keys(value, levels - 1)
+            count += _count_keys(value, levels - 1)
     return count
 
 

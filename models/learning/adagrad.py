@@ -1,4 +1,4 @@
-"""AdaGrad as River has it, number for number, at a third of its time: features that are 0 cost nothing."""
+"""AdaGrad as River has it, number for number, at two thirds of its time: features that are 0 cost nothing."""
 
 from __future__ import annotations
 

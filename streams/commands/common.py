@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -27,6 +27,16 @@ from models.policy.reading import Settings, read
 from schemas.errors import printable
 from schemas.intake import Intake, IntakeOptions
 from streams.files import STDIO, FileError, write_lines
+
+EventsOut = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.",
+    ),
+]
 
 KEY_VARIABLE = "RAPPORT_SNAPSHOT_KEY"
 LONGEST = 2000

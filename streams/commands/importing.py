@@ -34,15 +34,7 @@ def import_file(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The CSV file: plain, gz, xz or zst; - reads standard input.")
     ],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.",
-        ),
-    ] = STDIO,
+    out: common.EventsOut = STDIO,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="online-retail: keep invoices without a customer, one stranger each.")
     ] = False,

@@ -35,15 +35,7 @@ TRUTH_DAYS = 30
 
 
 def simulate(
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Where to write: FILE.jsonl, .jsonl.gz, .jsonl.zst; - is standard output.",
-        ),
-    ] = STDIO,
+    out: common.EventsOut = STDIO,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another shop.")] = 1,
     customers: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Customers who can become known; guests come on top.")
