@@ -74,7 +74,7 @@ bench-speed: $(STAMP) ## measure throughput and latency
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
-	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 
 # The wheel's own list of dependencies is what is tested, so they are resolved anew, held to the locked versions.

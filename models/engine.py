@@ -187,4 +187,4 @@ def _withdraws(event: Event) -> bool:
 
 def _forwarded(event: Event, user: str) -> Event:
     """The same event for the user that the device belongs to."""
-    return replace(event, customer=user, id=derived_id(event.id, f">{user}"))
+    return replace(event, customer=user, id=derived_id(event.id, f">{user}"), via="")

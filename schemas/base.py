@@ -34,6 +34,9 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
         Milliseconds UTC: when it happened (clock skew corrected), and when it reached us.
     channel
         Where it happened: web, app, email, store, ...
+    via
+        The partition of a raw topic that it came through, such as ``clickstream/0``; empty for what the engine itself
+        wrote, and in files. Partition time follows it.
     """
 
     id: Id
@@ -41,6 +44,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     occurred_at: Millis
     received_at: Millis
     channel: Name = "web"
+    via: Name = ""
 
 
 def user_key(user_id: str) -> str:

@@ -18,7 +18,7 @@ class SlotRequested(Event, frozen=True, tag="slot_requested"):
 
 
 class Tick(Event, frozen=True, tag="tick"):
-    """Time passed: partition time is now at least ``occurred_at``. Its customer is ``*:``, nobody."""
+    """Time passed: all that happened before ``occurred_at`` and came by ``via`` is in the log. Its customer is nobody."""
 
     clock: Literal["event", "wall"] = "event"
 
@@ -47,13 +47,13 @@ class Custom(Event, frozen=True, tag="custom"):
 NOBODY = "*:"
 
 
-def tick(at: int, clock: Literal["event", "wall"] = "event") -> Tick:
-    """A tick at ``at`` (milliseconds UTC).
+def tick(at: int, clock: Literal["event", "wall"] = "event", via: str = "") -> Tick:
+    """A tick at ``at`` (milliseconds UTC), of one partition of a raw topic or, with an empty ``via``, of them all.
 
     >>> tick(5).occurred_at
     5
     """
-    return Tick(id=f"tick:{at}", customer=NOBODY + "*", occurred_at=at, received_at=at, clock=clock)
+    return Tick(id=f"tick:{at}", customer=NOBODY + "*", occurred_at=at, received_at=at, clock=clock, via=via)
 
 
 def timer_due(customer: str, kind: str, due: int) -> TimerDue:

@@ -47,6 +47,11 @@ class Decider:
         Checked campaigns.
     models
         For the reasons and versions in the record.
+
+    Attributes
+    ----------
+    killed
+        Whether all triggers are stopped: as the campaigns say, until whoever runs the engine sets it.
     """
 
     def __init__(self, config: EngineConfig, campaigns: Campaigns, models: Mapping[str, OnlineModel]) -> None:
@@ -54,6 +59,7 @@ class Decider:
         self.campaigns = campaigns
         self.models = models
         self.ledger = Ledger()
+        self.killed = campaigns.policy.kill
         self._by_id = {c.config.id: c for c in campaigns.all()}
 
     def listens(self, draft: Draft) -> bool:
@@ -116,7 +122,9 @@ class Decider:
         for signal, campaign in pairs:
             verdicts = []
             for candidate in self._candidates(draft, profile, signal, campaign):
-                verdict = gates.judge(candidate, profile.contact, self.campaigns, self.ledger, draft.now)
+                verdict = gates.judge(
+                    candidate, profile.contact, self.campaigns, self.ledger, draft.now, killed=self.killed
+                )
                 if not verdict.reason and campaign.config.value is not None and candidate.gain < 0:
                     verdict = gates.Verdict("no_gain")
                 if verdict.reason:

@@ -49,7 +49,9 @@ PASS = Verdict()
 ROUNDING = 1e-9  # three times 0.1 must fit into 0.3
 
 
-def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: Ledger, now: int) -> Verdict:
+def judge(
+    candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: Ledger, now: int, killed: bool = False
+) -> Verdict:
     """Send one candidate through the gates; the first that stops it names the reason."""
     campaign, action, policy = candidate.campaign, candidate.action, campaigns.policy
     config = campaign.config
@@ -57,7 +59,7 @@ def judge(candidate: Candidate, contact: Contact, campaigns: Campaigns, ledger: 
         return Verdict("stale")
     if now >= candidate.expires_at:
         return Verdict("expired")
-    if policy.kill:
+    if killed or policy.kill:
         return Verdict("killed")
     if not consented(contact, action.channel, policy.consent == "allow"):
         return Verdict("consent")

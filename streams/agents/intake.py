@@ -1,0 +1,144 @@
+"""Intake: records of a raw topic become canonical events in the log, or dead letters. Stateless; a function of the record."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+from msgspec.structs import force_setattr
+
+from schemas.control import tick
+from schemas.intake import Intake
+
+from ..broker import Broker, Publisher
+from ..emitting import Emitter
+from ..settings import StreamSettings
+from ..store import Position
+
+REDRIVEN = "rapport-redriven"
+MARGIN_MS = 500
+_TICK = msgspec.json.Decoder(type=dict[str, object])
+
+
+class IntakePartition:
+    """One partition of a raw topic.
+
+    Parameters
+    ----------
+    tp
+        The partition.
+    polled
+        Gives the last stable offset as of the last fetch, and when that was (milliseconds UTC).
+    """
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        settings: StreamSettings,
+        broker: Broker,
+        polled: Callable[[TopicPartition], tuple[int, int]],
+    ) -> None:
+        self._tp = tp
+        self._settings = settings
+        self._broker = broker
+        self._polled = polled
+        self._intake = Intake(settings.intake)
+        self._via = f"{tp.topic.removeprefix(settings.prefix)}/{tp.partition}"
+        self._publisher: Publisher | None = None
+        self._partitions = 0
+        self._next = 0
+        self._ticked = 0
+        self._tick_after = 0.0
+        self.counts: Counter[str] = Counter()
+
+    async def open(self) -> int:
+        """Fence the predecessor, then read from what is committed; from the beginning where nothing is."""
+        publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
+        await publisher.start()
+        self._publisher = publisher
+        committed = await self._broker.committed(self._tp)
+        extent = await self._broker.log(self._tp)
+        self._partitions = await self._broker.partitions(self._settings.topic("events"))
+        # older than the log: retention has taken it
+        self._next = max(committed.offset, extent.start) if committed is not None else extent.start
+        return self._next
+
+    async def process(self, records: Sequence[ConsumerRecord]) -> None:
+        """Decode, and publish events, dead letters and offset as one."""
+        assert self._publisher is not None
+        most = self._settings.limits.records
+        for first in range(0, len(records), most):
+            part = records[first : first + most]
+            emitter = Emitter(self._settings.prefix, "rapport/intake", examples=False)
+            for record in part:
+                self._read(record, emitter)
+            self._next = part[-1].offset + 1
+            await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
+
+    def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
+        emitter.start(record.offset, 0)
+        raw = record.value or b""
+        if self._settings.clock == "event" and len(raw) < 100 and (at := _tick_at(raw)) is not None:
+            for partition in range(self._partitions):
+                emitter.event(tick(at, "event", self._via), partition)
+            return
+        origin = f"{self._tp.topic}[{self._tp.partition}]@{record.offset}"
+        for name, value in record.headers or ():
+            if name == REDRIVEN:
+                origin = value.decode("utf-8", "replace")[:200]  # so that ids are those of the first try
+        arrival = record.timestamp if record.timestamp is not None and record.timestamp >= 0 else None
+        read = self._intake.read(raw, arrival, origin)
+        self.counts["records"] += 1
+        if read.dead is not None:
+            self.counts[f"dead|{read.dead.reason}"] += 1
+            emitter.dead(read.dead, arrival or 0)
+        for event in read.events:
+            force_setattr(event, "via", self._via)  # nobody else holds it yet
+            emitter.event(event)
+        if read.notes:
+            self.counts.update(read.notes)
+
+    async def idle(self) -> None:
+        """With the wall clock: all that came until the last fetch is in the log, so time has come this far."""
+        if self._settings.clock != "wall" or time.monotonic() < self._tick_after:
+            return
+        stable, at = self._polled(self._tp)
+        now = at - MARGIN_MS
+        if stable < 0 or stable > self._next + 1 or now <= self._ticked or self._publisher is None:
+            return
+        emitter = Emitter(self._settings.prefix, "rapport/intake", examples=False)
+        emitter.start(self._next, 0)
+        for partition in range(self._partitions):
+            emitter.event(tick(now, "wall", self._via), partition)
+        await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
+        self._ticked = now
+        self._tick_after = time.monotonic() + self._settings.tick_s
+
+    async def finish(self) -> None:
+        """Every batch was published as a whole."""
+
+    async def close(self) -> None:
+        """Let go of the producer."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            await publisher.stop()
+
+
+def _tick_at(raw: bytes) -> int | None:
+    """The time of a tick that a player wrote, milliseconds UTC; None for anything else.
+
+    >>> _tick_at(b'{"type":"tick","occurred_at":5}'), _tick_at(b'{"type":"page"}')
+    (5, None)
+    """
+    if b'"tick"' not in raw:
+        return None
+    try:
+        found = _TICK.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    at = found.get("occurred_at")
+    return at if found.get("type") == "tick" and type(at) is int and 0 <= at < 253_402_300_800_000 else None

@@ -1,0 +1,136 @@
+"""The learner: labelled examples in order, one writer for each model; versions go back into the log as records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from models.learning.learner import Learner
+from schemas.control import NOBODY, ModelPublished
+
+from ..broker import Broker, Publisher
+from ..emitting import Emitter, decode_example
+from ..lanes import FencedError
+from ..settings import StreamSettings
+from ..store import Position, Snapshot, Store
+
+log = structlog.get_logger(__name__)
+
+
+class LearnerPartition:
+    """The topic ``learning``: a model and the offset of its next example are one unit in the store.
+
+    No transaction is needed: the offset in the store is the authority, and announcing a version twice does nothing.
+    """
+
+    def __init__(self, tp: TopicPartition, settings: StreamSettings, store: Store, broker: Broker) -> None:
+        self._tp = tp
+        self._settings = settings
+        self._store = store
+        self._broker = broker
+        self._publisher: Publisher | None = None
+        self._learner = Learner(settings.engine.engine.model_specs())
+        self._offsets: dict[str, int] = {}
+        self._stored: dict[str, int] = {}
+        self._token = ""
+        self._since = 0
+        self._stored_at = 0.0
+        self._events = 0
+        self._next = 0
+
+    async def open(self) -> int:
+        """Take the models over, load each at its own offset, announce the latest versions again."""
+        publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
+        await publisher.start()
+        self._publisher = publisher
+        self._token = await self._store.take_models()
+        self._learner = Learner(self._settings.engine.engine.model_specs())
+        self._events = await self._broker.partitions(self._settings.topic("events"))
+        extent = await self._broker.log(self._tp)
+        announced = []
+        for name, model in self._learner.models.items():
+            held = await self._store.model(name)
+            if held is not None:
+                model.restore(held.data, self._settings.key)
+                announced.append((name, held))
+            self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
+        await self._announce(announced)
+        self._stored_at = time.monotonic()
+        self._since = 0
+        self._next = max(extent.start, min(max(offset, 0) for offset in self._offsets.values()))
+        return self._next
+
+    async def process(self, records: Sequence[ConsumerRecord]) -> None:
+        """Learn; every so many examples, or seconds, store and announce."""
+        for record in records:
+            try:
+                example = decode_example(record.value or b"")
+                model = self._learner.models[example.model]
+            except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+                log.warning("no example", offset=record.offset)
+                continue
+            if record.offset >= max(self._offsets[model.name], 0):
+                self._learner.learn(example)
+                self._since += 1
+                self._offsets[model.name] = record.offset + 1
+            self._next = record.offset + 1
+            if self._since >= self._settings.learn_every:  # cut by offset, not by batch
+                await self._snapshot()
+        await self._in_time()
+
+    async def idle(self) -> None:
+        """Store what was learned, if that was a while ago."""
+        await self._in_time()
+
+    async def _in_time(self) -> None:
+        if self._since and time.monotonic() - self._stored_at >= self._settings.learn_s:
+            await self._snapshot()
+
+    async def _snapshot(self) -> None:
+        announced = []
+        for name, model in self._learner.models.items():
+            before, offset = self._stored[name], self._offsets[name]
+            if offset == before:
+                continue
+            snapshot = Snapshot(model.version, offset, model.snapshot(self._settings.key))
+            if not await self._store.save_model(self._token, name, before, snapshot, self._settings.keep):
+                raise FencedError(name)
+            self._stored[name] = offset
+            announced.append((name, snapshot))
+        await self._announce(announced)
+        self._since, self._stored_at = 0, time.monotonic()
+
+    async def _announce(self, versions: Sequence[tuple[str, Snapshot]]) -> None:
+        assert self._publisher is not None
+        emitter = Emitter(self._settings.prefix, "rapport/learner", examples=False)
+        for name, snapshot in versions:
+            for partition in range(self._events):
+                emitter.event(
+                    ModelPublished(
+                        id=f"model:{name}:{snapshot.version}",
+                        customer=NOBODY + "*",
+                        occurred_at=0,
+                        received_at=0,
+                        model=name,
+                        version=snapshot.version,
+                    ),
+                    partition,
+                )
+        least = min(max(offset, 0) for offset in self._stored.values())
+        await self._publisher.publish(emitter.outputs, {self._tp: Position(least)})
+
+    async def finish(self) -> None:
+        """Store what was learned."""
+        if self._since:
+            await self._snapshot()
+
+    async def close(self) -> None:
+        """Let go of the producer."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            await publisher.stop()

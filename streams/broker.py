@@ -1,0 +1,284 @@
+"""Kafka as the agents need it: one producer a partition, what is committed, and what a partition of the log looks like."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeVar
+from zlib import crc32
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
+
+from .connection import KafkaConnection
+from .errors import BrokerError
+from .outbox import Output
+from .store import Position
+
+T = TypeVar("T")
+
+REQUEST_S = 20.0
+TRANSACTION_MS = 30_000
+LARGEST = 900_000  # below the 1 MiB that brokers take by default
+
+
+class Log(NamedTuple):
+    """A partition of a topic: its first offset, the one after its last, the topic's partition count and id."""
+
+    start: int
+    end: int
+    partitions: int
+    identity: str
+
+
+class Publisher(Protocol):
+    """Writes a batch's outputs and its offset as one."""
+
+    async def start(self) -> None:
+        """Fence every earlier publisher of the same id, and settle what it left open."""
+
+    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
+        """All outputs are on their topics when this returns, and the offsets with them."""
+
+    async def stop(self) -> None:
+        """Let go of connections; waits only so long."""
+
+
+async def within(seconds: float, what: str, task: Awaitable[T]) -> T:
+    """Await, but not for ever.
+
+    Raises
+    ------
+    BrokerError
+        Where it took longer.
+    """
+    try:
+        return await asyncio.wait_for(task, seconds)
+    except TimeoutError:
+        raise BrokerError(what, f"no answer within {seconds:g} s", "check that the broker is up") from None
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that a key goes to: crc32, as librdkafka's ``consistent`` partitioner.
+
+    >>> partition_of(b"u:7", 6)
+    0
+    """
+    return crc32(key) % partitions
+
+
+class _Publisher:
+    """What both kinds share: filling batches and awaiting every one of them."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self._partitions: dict[str, int] = {}
+
+    async def start(self) -> None:
+        await within(REQUEST_S, "starting a producer", self._producer.start())
+
+    async def stop(self) -> None:
+        with contextlib.suppress(Exception):  # it is given up anyway; what it held is published by the next one
+            await asyncio.wait_for(self._producer.stop(), 5)
+
+    async def _count(self, topic: str) -> int:
+        known = self._partitions.get(topic)
+        if known is None:
+            known = self._partitions[topic] = len(await self._producer.partitions_for(topic))
+        return known
+
+    async def _send(self, outputs: Iterable[Output]) -> None:
+        """Send all, in order for each partition, and await every acknowledgement: ``flush`` hides failures."""
+        groups: dict[tuple[str, int], list[Output]] = defaultdict(list)
+        for output in outputs:
+            partition = output.partition
+            if partition < 0:
+                partition = partition_of(output.key, await self._count(output.topic))
+            groups[output.topic, partition].append(output)
+        sent = [await self._fill(topic, partition, group) for (topic, partition), group in groups.items()]
+        for futures in sent:
+            for future in futures:
+                await future
+
+    async def _fill(self, topic: str, partition: int, outputs: list[Output]) -> list[asyncio.Future[object]]:
+        producer, futures = self._producer, []
+        batch, filled = producer.create_batch(), 0
+        for output in outputs:
+            while not _appended(batch, output):
+                if not filled:
+                    raise BrokerError(topic, f"an output of {len(output.value)} bytes", "raise the topic's limit")
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                batch, filled = producer.create_batch(), 0
+            filled += 1
+        futures.append(await producer.send_batch(batch, topic, partition=partition))
+        return futures
+
+
+def _appended(batch: object, output: Output) -> bool:
+    appended = batch.append(  # type: ignore[attr-defined]  # aiokafka's builder is not typed
+        key=output.key or None, value=output.value, timestamp=output.at, headers=list(output.headers)
+    )
+    return appended is not None
+
+
+class TransactionalPublisher(_Publisher):
+    """Outputs and offset in one transaction: seen together under ``read_committed``, or not at all.
+
+    Parameters
+    ----------
+    producer
+        With a transactional id of its own: InitProducerId is the only fence on Kafka's side.
+    group
+        The consumer group whose offset is committed.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, group: str) -> None:
+        super().__init__(producer)
+        self._group = group
+
+    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
+        await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
+
+    async def _transaction(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
+        await self._producer.begin_transaction()
+        await self._send(outputs)
+        await self._producer.send_offsets_to_transaction(
+            {tp: OffsetAndMetadata(position.offset, str(position.n)) for tp, position in offsets.items()}, self._group
+        )
+        await self._producer.commit_transaction()
+
+
+class PlainPublisher(_Publisher):
+    """For a broker without transactions: awaited sends; what is sent again keeps its id.
+
+    Parameters
+    ----------
+    commit
+        Commits offsets after the sends.
+    """
+
+    def __init__(
+        self, producer: AIOKafkaProducer, commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
+    ) -> None:
+        super().__init__(producer)
+        self._commit = commit
+
+    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
+        await within(REQUEST_S, "sending", self._send(outputs))
+        await self._commit({tp: position.offset for tp, position in offsets.items()})
+
+
+class Broker:
+    """One cluster.
+
+    Parameters
+    ----------
+    connection
+        Where it is and how to log in.
+    group
+        The consumer group of all workers of an installation.
+    transactions
+        False where the broker has none: see ``PlainPublisher``.
+    """
+
+    def __init__(self, connection: KafkaConnection, group: str, transactions: bool = True) -> None:
+        self._connection = connection
+        self._group = group
+        self.transactions = transactions
+        self._admin: AIOKafkaAdminClient | None = None
+        self._reader: AIOKafkaConsumer | None = None
+        self._lock = asyncio.Lock()
+        self.commit_offsets: Callable[[Mapping[TopicPartition, int]], Awaitable[None]] = _commit_nothing
+
+    def publisher(self, name: str) -> Publisher:
+        """A publisher of its own for ``name``, a partition of a topic; not started."""
+        common = {
+            **self._connection.aiokafka(),
+            "acks": "all",
+            "max_request_size": LARGEST,
+            "max_batch_size": LARGEST,
+            "request_timeout_ms": int(REQUEST_S * 1000),
+            "linger_ms": 0,
+        }
+        if not self.transactions:
+            return PlainPublisher(AIOKafkaProducer(**common), lambda offsets: self.commit_offsets(offsets))
+        producer = AIOKafkaProducer(
+            **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
+        )
+        return TransactionalPublisher(producer, self._group)
+
+    async def committed(self, tp: TopicPartition) -> Position | None:
+        """The committed position of the group, its metadata included; None where there is none."""
+        async with self._lock:
+            try:
+                admin = await self._started_admin()
+                found = await within(
+                    REQUEST_S, "committed offsets", admin.list_consumer_group_offsets(self._group, partitions=[tp])
+                )
+            except (KafkaError, OSError, BrokerError):
+                await self._drop_clients()
+                raise
+        at: OffsetAndMetadata | None = found.get(tp)
+        if at is None or at.offset < 0:
+            return None
+        return Position(at.offset, int(at.metadata or 0) if str(at.metadata or "0").isdigit() else 0)
+
+    async def log(self, tp: TopicPartition) -> Log:
+        """The extent of a partition as it is now."""
+        async with self._lock:
+            try:
+                reader = await self._started_reader()
+                start = await within(REQUEST_S, "log start", reader.beginning_offsets([tp]))
+                end = await within(REQUEST_S, "log end", reader.end_offsets([tp]))
+                admin = await self._started_admin()
+                (topic,) = await within(REQUEST_S, "a topic", admin.describe_topics([tp.topic]))
+            except (KafkaError, OSError, BrokerError):
+                await self._drop_clients()
+                raise
+        partitions = len(topic["partitions"])
+        return Log(start[tp], end[tp], partitions, f"{tp.topic}:{partitions}")
+
+    async def partitions(self, topic: str) -> int:
+        """How many partitions a topic has; raises ``BrokerError`` where it does not exist."""
+        async with self._lock:
+            admin = await self._started_admin()
+            (found,) = await within(REQUEST_S, "a topic", admin.describe_topics([topic]))
+        if found["error_code"] or not found["partitions"]:
+            raise BrokerError(topic, "no such topic", "create the topics first: rapport topics create")
+        return len(found["partitions"])
+
+    async def _started_admin(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(**self._connection.aiokafka())
+            await within(REQUEST_S, self._connection.address, admin.start())
+            self._admin = admin
+        return self._admin
+
+    async def _started_reader(self) -> AIOKafkaConsumer:
+        if self._reader is None:
+            reader = AIOKafkaConsumer(**self._connection.aiokafka())
+            await within(REQUEST_S, self._connection.address, reader.start())
+            self._reader = reader
+        return self._reader
+
+    async def _drop_clients(self) -> None:
+        admin, self._admin = self._admin, None
+        reader, self._reader = self._reader, None
+        with contextlib.suppress(Exception):
+            if admin is not None:
+                await asyncio.wait_for(admin.close(), 2)
+        with contextlib.suppress(Exception):
+            if reader is not None:
+                await asyncio.wait_for(reader.stop(), 2)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._drop_clients()
+
+
+async def _commit_nothing(offsets: Mapping[TopicPartition, int]) -> None:
+    """Until the consumer has started there is nobody to commit for."""

@@ -1,0 +1,256 @@
+"""The delivery protocol of one partition of the log: open, batch, publish, close. See docs/delivery.md.
+
+A batch commits in two moves: one call of the store (profiles, timers, position and outputs, all or nothing), then one
+transaction of Kafka (the outputs and the offset). After any crash the outputs are published from where Kafka's committed
+position says, and processing goes on from the store's; where the store lost its tail, what is repeated is muted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from models.errors import SnapshotError
+from models.profile import profile as profiles
+from schemas.control import ModelPublished
+
+from . import outbox
+from .broker import Broker, Publisher
+from .emitting import decode_example
+from .engines import build
+from .errors import StreamError
+from .lanes import FencedError, ReopenError
+from .settings import StreamSettings
+from .stepping import Cut, Line, read
+from .store import Commit, Meta, Position, Store, Verdict
+
+log = structlog.get_logger(__name__)
+OFFSETS_EVERY_S = 5.0
+
+
+class RefusedError(StreamError):
+    """A partition that must not be opened: its log and its state do not belong together."""
+
+
+class EnginePartition:
+    """One partition of the log under the protocol; driven by its lane.
+
+    Parameters
+    ----------
+    tp
+        The partition of ``events``.
+    crash
+        Called at named points with their name; tests end the process there.
+    """
+
+    def __init__(
+        self,
+        tp: TopicPartition,
+        settings: StreamSettings,
+        store: Store,
+        broker: Broker,
+        crash: Callable[[str], None] = lambda point: None,
+    ) -> None:
+        self._tp = tp
+        self._settings = settings
+        self._store = store
+        self._broker = broker
+        self._crash = crash
+        self._publisher: Publisher | None = None
+        self._publishing: asyncio.Task[None] | None = None
+        self._token, self._seq, self._topic = "", 0, ""
+        self._pos, self._committed = Position(0), Position(0)
+        self._offsets_at = 0.0
+        self._since_snapshot = 0
+        self.killed = False
+
+    async def open(self) -> int:
+        """Take the partition over and settle what earlier workers left; returns the offset to read from.
+
+        Raises
+        ------
+        RefusedError
+            Where log and state do not belong together.
+        """
+        settings, store, p = self._settings, self._store, self._tp.partition
+        taken = await store.take(p)
+        self._crash("taken")
+        publisher = self._broker.publisher(f"{self._tp.topic}-{p}")
+        await publisher.start()
+        self._publisher = publisher
+        # Only now: a commit whose outcome nobody knew is settled by the start of the next producer of its id.
+        known = await self._broker.committed(self._tp) if self._broker.transactions else None
+        meta = taken.meta
+        committed = max(known or Position(0), (meta and meta.pub) or Position(0))
+        extent = await self._broker.log(self._tp)
+        self._pos = self._checked(meta, committed, extent.start, extent.end, extent.identity)
+        self._token, self._seq, self._topic = taken.token, meta.seq if meta else 0, extent.identity
+        self._committed = committed
+        pending = outbox.decode(taken.outbox)
+        if pending.end is not None:
+            await self._publish(pending.outputs, pending.end, self._seq)
+        built = await build(settings, store, self._broker, p, meta.state if meta else b"")
+        self.stepper, self._inline = built.stepper, built.learner
+        if self._inline is not None:
+            models, examples = await store.learned(p)
+            if models is not None:
+                self._inline.restore(models, settings.key)
+            for example in examples:
+                self._inline.learn(decode_example(example))
+            self._since_snapshot = len(examples)
+        self._offsets_at = time.monotonic()
+        log.info("opened", partition=p, offset=self._pos.offset, committed=committed.offset, commits=self._seq)
+        return self._pos.offset
+
+    def _checked(self, meta: Meta | None, committed: Position, start: int, end: int, identity: str) -> Position:
+        """Where to go on from, if log and state belong together."""
+        where = f"{self._tp.topic}[{self._tp.partition}]"
+        pos = meta.pos if meta is not None else Position(start)
+        if meta is not None and meta.topic != identity:
+            raise RefusedError(
+                where,
+                f"a log {identity}, the state belongs to {meta.topic}",
+                "restore the topic, or start anew with another app name: rapport worker --app NAME",
+            )
+        if meta is None and committed > Position(0) and start > 0:
+            raise RefusedError(
+                where,
+                f"no state, and a log that begins at {start}",
+                "restore the state store from a copy that is not older than the log's retention",
+            )
+        if not start <= pos.offset <= end:
+            raise RefusedError(
+                where,
+                f"a log from {start} to {end}, state at {pos.offset}",
+                "restore the state store from a copy that is not older than the log's retention, and the log with it",
+            )
+        return pos
+
+    async def process(self, records: Sequence[ConsumerRecord]) -> None:
+        """Step and commit the records of a batch, in as many commits as its limits ask for.
+
+        Raises
+        ------
+        FencedError, ReopenError
+            The lease is lost, or must be taken anew.
+        """
+        most = self._settings.limits.records
+        for first in range(0, len(records), most):
+            lines = [read(record) for record in records[first : first + most]]
+            while lines:
+                cut = await self._cut(lines)
+                lines = lines[cut.done :]
+                await self._commit(cut)
+
+    async def _cut(self, lines: Sequence[Line]) -> Cut:
+        stepper = self.stepper
+        first = lines[0].event
+        if isinstance(first, ModelPublished):
+            await self._adopt(first)
+        until, missing = stepper.reach(lines), stepper.missing(lines)
+        if missing or (stepper.next_due is not None and stepper.next_due <= until):
+            loaded = await self._store.load(self._tp.partition, until, self._settings.limits.timers, missing)
+            stepper.take(loaded)
+        else:
+            stepper.take(None)
+        stepper.engine.decider.killed = self.killed or self._settings.engine.campaigns.policy.kill
+        n = self._pos.n if lines[0].record.offset == self._pos.offset else 0
+        cut = stepper.cut(lines, n)
+        self._crash("stepped")
+        return cut
+
+    async def _adopt(self, published: ModelPublished) -> None:
+        """From this point of the log on, the engine scores with this version; never with an earlier one."""
+        stepper = self.stepper
+        if self._inline is not None or published.version <= stepper.versions.get(published.model, 0):
+            return
+        snapshot = await self._store.model(published.model, published.version)
+        model = stepper.engine.scorer.models.get(published.model)
+        if snapshot is None or model is None:
+            log.warning("model version not kept", model=published.model, version=published.version)
+            stepper.counts["model_missing"] += 1
+            return
+        model.restore(snapshot.data, self._settings.key)
+        stepper.versions[published.model] = published.version
+
+    async def _commit(self, cut: Cut) -> None:
+        await self._settled()
+        settings = self._settings
+        models, examples = None, cut.examples
+        if self._inline is not None:
+            self._since_snapshot += len(examples)
+            if self._since_snapshot >= settings.limits.examples:
+                models, examples = self._inline.snapshot(settings.key), []
+                self._since_snapshot = 0
+        outputs = cut.emitter.outputs
+        commit = Commit(
+            token=self._token,
+            seq=self._seq,
+            pos=cut.pos,
+            state=msgspec.msgpack.encode(cut.state),
+            topic=self._topic,
+            profiles={customer: profiles.encode(profile) for customer, profile in cut.profiles.items()},
+            timers=cut.timers,
+            outbox=outbox.encode(cut.pos, outputs),
+            examples=examples,
+            models=models,
+        )
+        verdict = await self._store.commit(self._tp.partition, commit)
+        if verdict is Verdict.FENCED:
+            raise FencedError(str(self._tp.partition))
+        if verdict is Verdict.ROLLED_BACK:
+            raise ReopenError("the state store has lost commits")
+        self._crash("committed")
+        self._seq += 1
+        self._pos = cut.pos
+        self.stepper.trim()
+        if outputs or time.monotonic() - self._offsets_at > OFFSETS_EVERY_S:
+            self._publishing = asyncio.create_task(self._publish(outputs, cut.pos, self._seq))
+
+    async def _publish(self, outputs: list[outbox.Output], end: Position, seq: int) -> None:
+        assert self._publisher is not None
+        news = outbox.unpublished(outputs, self._committed)
+        if end > self._committed:
+            await self._publisher.publish(news, {self._tp: end})
+            self._committed = end
+        self._offsets_at = time.monotonic()
+        self._crash("published")
+        await self._store.published(self._tp.partition, self._token, seq, self._committed)
+
+    async def _settled(self) -> None:
+        """The previous batch's outputs are on their topics; anything else opens the partition anew."""
+        task, self._publishing = self._publishing, None
+        if task is not None:
+            await task
+
+    async def idle(self) -> None:
+        """Nothing to read: what was stepped is published, and its offset with it."""
+        await self._settled()
+        if self._pos > self._committed:
+            await self._publish([], self._pos, self._seq)
+
+    async def close(self) -> None:
+        """Let go of the partition: the outbox is safe, whoever opens next publishes it."""
+        task, self._publishing = self._publishing, None
+        publisher, self._publisher = self._publisher, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        if publisher is not None:
+            await publisher.stop()
+
+    async def finish(self) -> None:
+        """Before a planned end: publish what is committed."""
+        with contextlib.suppress(Exception):
+            await self._settled()
+
+
+__all__ = ["EnginePartition", "RefusedError", "SnapshotError"]

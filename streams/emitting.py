@@ -1,0 +1,120 @@
+"""A step's effects as records: decisions, conversions, examples and messages, each with its place in the log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from models.draft import Step
+from models.learning.learner import Example
+from schemas.base import Event
+from schemas.codec import encode_conversion, encode_dead_letter, encode_decision, encode_event
+from schemas.dead_letters import DeadLetter
+from schemas.decisions import Decision
+
+from .outbox import Headers, Output
+
+LARGEST = 800_000
+VIA = "rapport-via"
+
+_encoder = msgspec.msgpack.Encoder()
+_example = msgspec.msgpack.Decoder(Example)
+
+
+def encode_example(example: Example) -> bytes:
+    """An example as bytes for the topic ``learning`` and the write-ahead log."""
+    return _encoder.encode(example)
+
+
+def decode_example(data: bytes) -> Example:
+    """What ``encode_example`` made; raises ``msgspec.DecodeError`` where the bytes are none."""
+    return _example.decode(data)
+
+
+def cloud_event(decision: Decision, source: str) -> Headers:
+    """The headers of a decision as a CloudEvent in binary mode."""
+    kind = "trigger" if decision.arm == "treated" else "decision"
+    at = datetime.fromtimestamp(decision.issued_at / 1000, UTC).isoformat(timespec="milliseconds")
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", decision.id.encode()),
+        ("ce_type", f"rapport.{kind}.{decision.topic}".encode()),
+        ("ce_source", source.encode()),
+        ("ce_time", at.replace("+00:00", "Z").encode()),
+        ("content-type", b"application/json"),
+    )
+
+
+class Emitter:
+    """Collects the outputs of a batch.
+
+    Parameters
+    ----------
+    prefix
+        Of topic names.
+    source
+        Who decides: the CloudEvents source.
+    examples
+        Whether examples go to a topic; with inline learning they do not.
+    """
+
+    def __init__(self, prefix: str, source: str, examples: bool) -> None:
+        self._prefix = prefix
+        self._source = source
+        self._examples = examples
+        self.outputs: list[Output] = []
+        self.bytes = 0
+        self._offset = -1
+        self._n = 0
+
+    def start(self, offset: int, n: int) -> None:
+        """Outputs from now on belong to the record at ``offset``, of which ``n`` are out already."""
+        if offset != self._offset:
+            self._offset, self._n = offset, n
+
+    @property
+    def n(self) -> int:
+        """Outputs of the present record so far, those of earlier commits included."""
+        return self._n
+
+    def step(self, step: Step, now: int) -> None:
+        """All effects of a step that go to a topic."""
+        for decision in step.decisions:
+            value, key = encode_decision(decision), decision.customer.encode()
+            headers = cloud_event(decision, self._source)
+            if decision.arm == "treated":
+                self._add(decision.topic, key, value, now, headers)
+            self._add("decisions", key, value, now, headers)
+        for conversion in step.conversions:
+            self._add("decisions", conversion.customer.encode(), encode_conversion(conversion), now)
+        for message in step.messages:
+            self.event(message)
+        if self._examples:
+            for example in step.examples:
+                self._add("learning", example.model.encode(), encode_example(example), now)
+
+    def event(self, event: Event, partition: int = -1) -> None:
+        """An event for the log."""
+        self._add("events", event.customer.encode(), encode_event(event), event.occurred_at, (), partition)  # type: ignore[arg-type]  # of the union
+
+    def dead(self, letter: DeadLetter, at: int) -> None:
+        """A record that could not be read."""
+        self._add("dead-letters", letter.origin.encode(), encode_dead_letter(letter), at)
+
+    def _add(self, topic: str, key: bytes, value: bytes, at: int, headers: Headers = (), partition: int = -1) -> None:
+        if len(value) > LARGEST:
+            # a poison output would block its partition for ever
+            letter = DeadLetter(
+                origin=f"{topic}|{self._offset}|{self._n}",
+                reason="too_large",
+                field="$",
+                found=f"an output of {len(value)} bytes",
+                remedy="raise the limits of broker and engine, or report a bug",
+                received_at=at,
+                size=len(value),
+            )
+            topic, value, headers, partition = "dead-letters", encode_dead_letter(letter), (), -1
+        self.outputs.append(Output(self._offset, self._n, self._prefix + topic, key, value, at, headers, partition))
+        self.bytes += len(value)
+        self._n += 1

@@ -1,0 +1,34 @@
+"""The errors of what surrounds the engine: brokers, stores, topics and how they are named."""
+
+from __future__ import annotations
+
+
+class StreamError(Exception):
+    """Something outside this process that cannot be used as asked.
+
+    Parameters
+    ----------
+    where
+        The setting, address or topic it is about. Never a credential.
+    found
+        What was there instead.
+    remedy
+        What to do about it.
+
+    >>> print(StreamError("events", "4 partitions", "plan for 4: --partitions 4"))
+    events: found 4 partitions; plan for 4: --partitions 4
+    """
+
+    def __init__(self, where: str, found: str, remedy: str) -> None:
+        self.where = where
+        self.found = found
+        self.remedy = remedy
+        super().__init__(f"{where}: found {found}; {remedy}")
+
+
+class ConnectionSettingsError(StreamError):
+    """Settings of a connection that are missing, contradict each other or would leak a password."""
+
+
+class BrokerError(StreamError):
+    """A broker that does not answer, or refuses what it is asked."""

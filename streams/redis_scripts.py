@@ -1,0 +1,112 @@
+"""The store's steps as scripts: each is one call, checked before its first write, on one slot of the cluster.
+
+A run-time error inside a script leaves what it wrote before; so tokens, numbers and the types of all keys are checked
+first. ``unpack`` has a limit, so long lists are written in chunks.
+"""
+
+from __future__ import annotations
+
+_COMMON = """
+local CHUNK = 1000
+local function expect(key, kind)
+  local found = redis.call('TYPE', key)['ok']
+  if found ~= 'none' and found ~= kind then
+    error({err = 'RAPPORT ' .. key .. ' is a ' .. found .. ', not a ' .. kind})
+  end
+end
+local function chunked(command, key, list)
+  for first = 1, #list, CHUNK do
+    redis.call(command, key, unpack(list, first, math.min(first + CHUNK - 1, #list)))
+  end
+end
+"""
+
+# KEYS: meta outbox. ARGV: token
+TAKE = """
+redis.call('HSET', KEYS[1], 'token', ARGV[1])
+return {redis.call('HMGET', KEYS[1], 'seq', 'pos', 'pub', 'state', 'topic'), redis.call('GET', KEYS[2]) or ''}
+"""
+
+# KEYS: timers profiles. ARGV: until limit customer...
+LOAD = (
+    _COMMON
+    + """
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'WITHSCORES', 'LIMIT', 0, ARGV[2] + 1)
+local later = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[1], '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local wanted, seen = {}, {}
+local function want(customer)
+  if not seen[customer] then
+    seen[customer] = true
+    wanted[#wanted + 1] = customer
+  end
+end
+for i = 3, #ARGV do want(ARGV[i]) end
+for i = 1, math.min(#due, 2 * ARGV[2]), 2 do want(string.match(due[i], '^(.-)%z')) end
+local profiles = {}
+for first = 1, #wanted, CHUNK do
+  local part = redis.call('HMGET', KEYS[2], unpack(wanted, first, math.min(first + CHUNK - 1, #wanted)))
+  for i = 1, #part do profiles[#profiles + 1] = part[i] end
+end
+return {due, later, wanted, profiles}
+"""
+)
+
+# KEYS: meta outbox profiles timers wal models
+# ARGV: token seq pos state topic outbox #profiles #set #removed #examples models|'' and then the lists
+COMMIT = (
+    _COMMON
+    + """
+local token, seq = unpack(redis.call('HMGET', KEYS[1], 'token', 'seq'))
+if token ~= ARGV[1] then return 'FENCED' end
+seq = tonumber(seq or 0)
+if seq == tonumber(ARGV[2]) + 1 then return 'DONE' end
+if seq ~= tonumber(ARGV[2]) then return 'ROLLED_BACK' end
+expect(KEYS[1], 'hash') expect(KEYS[2], 'string') expect(KEYS[3], 'hash')
+expect(KEYS[4], 'zset') expect(KEYS[5], 'list') expect(KEYS[6], 'string')
+local at = 12
+local function take(count)
+  local list = {}
+  for i = 1, count do list[i] = ARGV[at + i - 1] end
+  at = at + count
+  return list
+end
+local profiles, set = take(2 * ARGV[7]), take(2 * ARGV[8])
+local removed, examples = take(tonumber(ARGV[9])), take(tonumber(ARGV[10]))
+for i = 1, #set, 2 do
+  if not tonumber(set[i]) then error({err = 'RAPPORT a timer is due at no number'}) end
+end
+if at ~= #ARGV + 1 then error({err = 'RAPPORT a commit of another length'}) end
+chunked('HSET', KEYS[3], profiles)
+chunked('ZREM', KEYS[4], removed)
+chunked('ZADD', KEYS[4], set)
+if ARGV[11] ~= '' then
+  redis.call('SET', KEYS[6], ARGV[11])
+  redis.call('DEL', KEYS[5])
+end
+chunked('RPUSH', KEYS[5], examples)
+if ARGV[6] ~= '' then redis.call('SET', KEYS[2], ARGV[6]) else redis.call('DEL', KEYS[2]) end
+redis.call('HSET', KEYS[1], 'seq', seq + 1, 'pos', ARGV[3], 'state', ARGV[4], 'topic', ARGV[5])
+return 'OK'
+"""
+)
+
+# KEYS: meta outbox. ARGV: token seq pub
+PUBLISHED = """
+local token, seq = unpack(redis.call('HMGET', KEYS[1], 'token', 'seq'))
+if token ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'pub', ARGV[3])
+if tonumber(seq or 0) == tonumber(ARGV[2]) then redis.call('DEL', KEYS[2]) end
+return 1
+"""
+
+# KEYS: versions lease. ARGV: token before version offset data keep
+SNAP = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local last = redis.call('LRANGE', KEYS[1], -1, -1)[1]
+local offset = -1
+if last then offset = tonumber(string.match(last, '^%d+,(%d+),')) end
+if offset ~= tonumber(ARGV[2]) then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5])
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[6]), -1)
+return 1
+"""

@@ -1,0 +1,174 @@
+"""The state of all partitions in Redis or Valkey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import Any
+
+from redis.asyncio import Redis
+
+from models.partition import Timer
+
+from . import redis_scripts as scripts
+from .errors import StreamError
+from .store import Commit, Loaded, Meta, Position, Snapshot, Taken, Verdict
+
+
+class StoreError(StreamError):
+    """The store answers, but its settings or contents do not allow to work on it."""
+
+
+class RedisStore:
+    """A store in Redis; every step is one script on the keys of one partition, which share a slot.
+
+    Parameters
+    ----------
+    client
+        Connected to Redis or Valkey, with answers as bytes.
+    app
+        Name of the installation; keys start with ``rapport:{app:partition}:``.
+    """
+
+    def __init__(self, client: Redis, app: str = "rapport") -> None:
+        self._client = client
+        self._app = app
+        self._take = client.register_script(scripts.TAKE)
+        self._load = client.register_script(scripts.LOAD)
+        self._commit = client.register_script(scripts.COMMIT)
+        self._published = client.register_script(scripts.PUBLISHED)
+        self._snap = client.register_script(scripts.SNAP)
+
+    def key(self, partition: int | str, name: str) -> str:
+        """The key of one kind of state of a partition."""
+        return f"rapport:{{{self._app}:{partition}}}:{name}"
+
+    async def check(self) -> list[str]:
+        """What in the server's settings can lose state, in words; an eviction policy that does is refused.
+
+        Raises
+        ------
+        StoreError
+            Where the server may evict keys.
+        """
+        notes = []
+        memory: dict[str, Any] = await self._client.info("memory")
+        policy = memory.get("maxmemory_policy", "noeviction")
+        if memory.get("maxmemory", 0) and policy != "noeviction":
+            raise StoreError(
+                "the state store", f"maxmemory-policy {policy}", "set maxmemory-policy noeviction: state is no cache"
+            )
+        persistence: dict[str, Any] = await self._client.info("persistence")
+        if not persistence.get("aof_enabled"):
+            notes.append("the state store writes no append-only file: what it holds is lost when it restarts")
+        return notes
+
+    async def take(self, partition: int) -> Taken:
+        """Take a partition over."""
+        token = token_hex(12)
+        keys = [self.key(partition, name) for name in ("meta", "outbox")]
+        (seq, pos, pub, state, topic), outbox = await self._take(keys=keys, args=[token])
+        if seq is None:
+            return Taken(token, None, b"")
+        meta = Meta(int(seq), _position(pos), _position(pub) if pub else None, state, topic.decode())
+        return Taken(token, meta, outbox)
+
+    async def load(self, partition: int, until: int, limit: int, customers: Sequence[str]) -> Loaded:
+        """Timers and profiles of a batch, in one call."""
+        keys = [self.key(partition, name) for name in ("timers", "profiles")]
+        due, later, wanted, found = await self._load(keys=keys, args=[until, limit, *customers])
+        timers: list[Timer] = []
+        for member, score in zip(due[::2], due[1::2], strict=True):
+            customer, _, kind = member.decode().partition("\0")
+            timers.append((int(float(score)), customer, kind))
+        profiles = {
+            customer.decode(): data for customer, data in zip(wanted, found, strict=True) if data is not None
+        }
+        return Loaded(timers[:limit], len(timers) > limit, int(float(later[1])) if later else None, profiles)
+
+    async def commit(self, partition: int, commit: Commit) -> Verdict:
+        """Store a batch: all or nothing."""
+        kept = [(due, f"{customer}\0{kind}") for (customer, kind), due in commit.timers.items()]
+        removed = [member for due, member in kept if not due]
+        lists: list[Any] = []
+        for customer, data in commit.profiles.items():
+            lists += (customer, data)
+        for due, member in kept:
+            if due:
+                lists += (due, member)
+        lists += removed
+        lists += commit.examples
+        args = [
+            commit.token,
+            commit.seq,
+            _text(commit.pos),
+            commit.state,
+            commit.topic,
+            commit.outbox,
+            len(commit.profiles),
+            len(kept) - len(removed),
+            len(removed),
+            len(commit.examples),
+            commit.models or b"",
+        ]
+        names = ("meta", "outbox", "profiles", "timers", "wal", "models")
+        answer: bytes = await self._commit(keys=[self.key(partition, name) for name in names], args=[*args, *lists])
+        return Verdict(answer.decode())
+
+    async def published(self, partition: int, token: str, seq: int, pub: Position) -> None:
+        """Forget a published outbox."""
+        keys = [self.key(partition, name) for name in ("meta", "outbox")]
+        await self._published(keys=keys, args=[token, seq, _text(pub)])
+
+    async def learned(self, partition: int) -> tuple[bytes | None, list[bytes]]:
+        """The inline learner's state."""
+        models: bytes | None = await self._client.get(self.key(partition, "models"))
+        examples: list[bytes] = await self._client.lrange(self.key(partition, "wal"), 0, -1)  # type: ignore[misc]  # typed for both clients
+        return models, examples
+
+    async def take_models(self) -> str:
+        """Take the models over."""
+        token = token_hex(12)
+        await self._client.set(self.key("models", "lease"), token)
+        return token
+
+    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
+        """Store a version."""
+        keys = [self.key("models", f"versions:{name}"), self.key("models", "lease")]
+        args: list[Any] = [token, before, snapshot.version, snapshot.offset, snapshot.data, keep]
+        return bool(await self._snap(keys=keys, args=args))
+
+    async def model(self, name: str, version: int | None = None) -> Snapshot | None:
+        """A kept version."""
+        first = -1 if version is None else 0
+        kept: list[bytes] = await self._client.lrange(self.key("models", f"versions:{name}"), first, -1)  # type: ignore[misc]  # typed for both clients
+        found = [_snapshot(one) for one in kept]
+        matching = [one for one in found if version is None or one.version == version]
+        return matching[-1] if matching else None
+
+    async def killed(self) -> bool:
+        """The kill switch."""
+        return bool(await self._client.exists(self.key("control", "kill")))
+
+    async def kill(self, on: bool) -> None:
+        """Turn it."""
+        key = self.key("control", "kill")
+        await (self._client.set(key, "1") if on else self._client.delete(key))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _position(data: bytes) -> Position:
+    offset, _, n = data.partition(b",")
+    return Position(int(offset), int(n))
+
+
+def _text(position: Position) -> str:
+    return f"{position.offset},{position.n}"
+
+
+def _snapshot(data: bytes) -> Snapshot:
+    version, offset, payload = data.split(b",", 2)
+    return Snapshot(int(version), int(offset), payload)

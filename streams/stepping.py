@@ -1,0 +1,243 @@
+"""Stepping a batch of the log: profiles and timers in, the changes of one commit out. No IO but the store's load."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from aiokafka.structs import ConsumerRecord
+from msgspec import Struct
+
+from models.engine import Engine
+from models.learning.learner import Learner
+from models.partition import Partition
+from models.policy.ledger import Ledger
+from models.profile import profile as profiles
+from models.profile.profile import Profile
+from schemas.base import Event
+from schemas.codec import decode_event
+from schemas.control import ModelPublished, Tick, TimerDue
+from schemas.dead_letters import dead_letter
+from schemas.errors import SchemaError
+
+from .emitting import Emitter, encode_example
+from .settings import Limits
+from .store import Loaded, Position
+
+
+class State(Struct, frozen=True, array_like=True):
+    """What a partition knows besides profiles and timers."""
+
+    clock: int = 0
+    marks: dict[str, int] = {}
+    ledger: bytes = b""
+    models: dict[str, int] = {}
+
+
+class Cut(NamedTuple):
+    """What one commit holds.
+
+    Parameters
+    ----------
+    pos
+        Everything before it is done.
+    done
+        How many records of the batch are done as a whole.
+    """
+
+    pos: Position
+    done: int
+    state: State
+    profiles: dict[str, Profile]
+    timers: dict[tuple[str, str], int]
+    emitter: Emitter
+    examples: list[bytes]
+
+
+class Line(NamedTuple):
+    """A record of the log, read: its event, or why it is none."""
+
+    record: ConsumerRecord
+    event: Event | None
+    error: SchemaError | None
+
+
+def read(record: ConsumerRecord) -> Line:
+    """Read a record of the log; what is no event goes to the dead letters."""
+    try:
+        return Line(record, decode_event(record.value or b""), None)
+    except SchemaError as error:
+        return Line(record, None, error)
+
+
+class Stepper:
+    """Steps the records of one partition; keeps what it knows of it from batch to batch.
+
+    Parameters
+    ----------
+    engine, learner
+        The engine, and with inline learning the learner whose models it reads.
+    sources
+        The ways in that partition time waits for.
+    emitter
+        Makes an empty emitter for a commit.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        learner: Learner | None,
+        sources: Sequence[str],
+        emitter: Callable[[], Emitter],
+        limits: Limits,
+    ) -> None:
+        self.engine = engine
+        self._learner = learner
+        self._emitter = emitter
+        self._limits = limits
+        self.partition = Partition(sources=sources)
+        self.cache: dict[str, Profile] = {}
+        self.versions: dict[str, int] = {}
+        self.next_due: int | None = 0
+        self.counts: Counter[str] = Counter()
+        self.steps = 0
+
+    def restore(self, data: bytes) -> State:
+        """Go on from a stored state; an empty one is the beginning."""
+        state = msgspec.msgpack.decode(data, type=State) if data else State()
+        self.partition.restore(state.clock, ())
+        for source in self.partition.marks:
+            self.partition.marks[source] = state.marks.get(source, 0)
+        if state.ledger:
+            self.engine.decider.ledger.restore(state.ledger)
+        else:
+            self.engine.decider.ledger.restore(Ledger().snapshot())
+        self.versions = dict(state.models)
+        self.cache.clear()
+        self.next_due = 0
+        return state
+
+    def reach(self, lines: Sequence[Line]) -> int:
+        """The time up to which timers may fall due within these records, milliseconds UTC."""
+        partition = self.partition
+        marks, until = dict(partition.marks), partition.clock
+        for line in lines:
+            if line.event is not None:
+                until = max(until, partition.reach(line.event) if marks else line.event.occurred_at)
+        partition.marks.update(marks)
+        return until
+
+    def missing(self, lines: Sequence[Line]) -> list[str]:
+        """Customers whose profiles are not at hand."""
+        cache = self.cache
+        return list(
+            dict.fromkeys(
+                line.event.customer
+                for line in lines
+                if line.event is not None and line.event.customer not in cache and not isinstance(line.event, (Tick, ModelPublished))
+            )
+        )
+
+    def take(self, loaded: Loaded | None) -> None:
+        """Take over what was loaded for a batch; None where nothing was needed."""
+        partition = self.partition
+        if loaded is None:
+            partition.restore(partition.clock, ())
+            return
+        horizon = loaded.timers[-1] if loaded.more else None
+        partition.restore(partition.clock, loaded.timers, horizon)
+        self.next_due = loaded.next_due
+        for customer, data in loaded.profiles.items():
+            if customer not in self.cache:
+                self.cache[customer] = profiles.decode(data)
+
+    def cut(self, lines: Sequence[Line], n: int) -> Cut:
+        """Step records until a limit is reached.
+
+        Parameters
+        ----------
+        lines
+            At least one.
+        n
+            Outputs of the first record that earlier commits hold.
+        """
+        limits, partition, emitter = self._limits, self.partition, self._emitter()
+        changed: dict[str, Profile] = {}
+        timers: dict[tuple[str, str], int] = {}
+        examples: list[bytes] = []
+        stop_at = time.monotonic() + limits.seconds
+        for index, line in enumerate(lines):
+            offset = line.record.offset
+            emitter.start(offset, n if index == 0 else 0)
+            if line.event is None:
+                self._dead(line, emitter)
+                continue
+            if isinstance(line.event, ModelPublished):
+                if index:  # its version is loaded between two cuts
+                    return self._close(Position(offset, 0), index, changed, timers, emitter, examples)
+                continue
+            for event, now in partition.plan((line.event,)):
+                step = self.engine.step(event, self.cache.get(event.customer), now)
+                self.steps += 1
+                customer = event.customer
+                self.cache.pop(customer, None)  # so that the first in the cache is the one touched longest ago
+                self.cache[customer] = changed[customer] = step.profile
+                if isinstance(event, TimerDue):
+                    key = (customer, event.kind)
+                    timers[key] = dict(step.profile.timers).get(event.kind, 0)
+                if step.timers:
+                    partition.apply(customer, step)
+                    for kind, due in step.timers:
+                        timers[customer, kind] = due
+                if step.counts:
+                    self.counts.update(step.counts)
+                emitter.step(step, now)
+                if self._learner is not None:
+                    for example in step.examples:
+                        self._learner.learn(example)
+                        examples.append(encode_example(example))
+                full = len(emitter.outputs) >= limits.outputs or emitter.bytes >= limits.output_bytes
+                if full or time.monotonic() > stop_at:
+                    if event is line.event:
+                        return self._close(Position(offset + 1), index + 1, changed, timers, emitter, examples)
+                    return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
+            if partition.short_of(self.partition.reach(line.event)):
+                return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
+        last = lines[-1].record.offset
+        return self._close(Position(last + 1), len(lines), changed, timers, emitter, examples)
+
+    def _dead(self, line: Line, emitter: Emitter) -> None:
+        record, error = line.record, line.error
+        assert error is not None
+        origin = f"{record.topic}[{record.partition}]@{record.offset}"
+        emitter.dead(dead_letter(error, record.value or b"", origin, max(0, record.timestamp)), max(0, record.timestamp))
+        self.counts["unreadable"] += 1
+
+    def _close(
+        self,
+        pos: Position,
+        done: int,
+        changed: dict[str, Profile],
+        timers: dict[tuple[str, str], int],
+        emitter: Emitter,
+        examples: list[bytes],
+    ) -> Cut:
+        for due in timers.values():
+            if due and (self.next_due is None or due < self.next_due):
+                self.next_due = due
+        if self.partition.horizon is not None:
+            self.next_due = 0  # there are more due than were loaded
+        state = State(
+            self.partition.clock, dict(self.partition.marks), self.engine.decider.ledger.snapshot(), self.versions
+        )
+        return Cut(pos, done, state, changed, timers, emitter, examples)
+
+    def trim(self) -> None:
+        """Drop the profiles that were touched longest ago, once the cache is a quarter over its bound."""
+        most = self._limits.profiles
+        if len(self.cache) > most + most // 4:
+            for customer in list(self.cache)[: len(self.cache) - most]:
+                del self.cache[customer]
