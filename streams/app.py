@@ -22,7 +22,7 @@ Role = Literal["all", "intake", "engine", "learner"]
 HEARTBEATS = 3
 
 
-class App(faust.App):  # type: ignore[misc]  # faust is typed in part only
+class App(faust.App):
     """A Faust app with lanes.
 
     Attributes

@@ -205,7 +205,7 @@ class Broker:
             "linger_ms": 0,
         }
         if not self.transactions:
-            return PlainPublisher(AIOKafkaProducer(**common), lambda offsets: self.commit_offsets(offsets))
+            return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets)
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
         )

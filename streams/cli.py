@@ -14,7 +14,8 @@ from models.errors import ModelError
 from models.simulator.config import SimulationError
 from schemas.errors import SchemaError
 
-from .commands import common, examples, importing, replaying, schemas_export, simulating, validating
+from .commands import common, examples, importing, replaying, running, schemas_export, simulating, validating
+from .errors import StreamError
 from .files import FileError
 from .memory import settle
 
@@ -29,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("demo")(simulating.demo)
+app.command("worker")(running.worker)
+app.command("up")(running.up)
+app.command("kill")(running.kill)
 app.command("replay")(replaying.replay)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("import")(importing.import_file)
@@ -37,7 +41,7 @@ app.command("example")(examples.example)
 app.command("validate")(validating.validate)
 app.add_typer(schemas_export.app, name="schemas")
 
-EXPECTED = (FileError, ModelError, SchemaError, SimulationError)
+EXPECTED = (FileError, ModelError, SchemaError, SimulationError, StreamError)
 
 
 def _version(wanted: bool) -> None:

@@ -50,7 +50,7 @@ _LAUNCHER = """
 import ctypes, os, sys
 parent, program, *arguments = sys.argv[1:]
 if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
 if os.getppid() == int(parent):
     os.execv(program, [program, *arguments])
 """

@@ -32,3 +32,7 @@ class ConnectionSettingsError(StreamError):
 
 class BrokerError(StreamError):
     """A broker that does not answer, or refuses what it is asked."""
+
+
+class TopicError(StreamError):
+    """A topic that is missing, or laid out so that the engine must not use it."""

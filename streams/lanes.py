@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -222,7 +222,7 @@ class Lanes:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def __iter__(self) -> Iterable[Lane]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Lane]:
         return iter(list(self._lanes.values()))
 
     def of(self, tp: TopicPartition) -> Lane | None:

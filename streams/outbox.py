@@ -58,7 +58,7 @@ def encode(end: Position, outputs: list[Output]) -> bytes:
     >>> decode(encode(Position(5), [Output(4, 0, "offers", b"u:1", b"{}", 0)])).outputs[0].topic
     'offers'
     """
-    return msgspec.msgpack.encode(_Outbox(tuple(end), outputs)) if outputs else b""
+    return msgspec.msgpack.encode(_Outbox((end.offset, end.n), outputs)) if outputs else b""
 
 
 def decode(data: bytes) -> Pending:

@@ -98,7 +98,7 @@ class RedisStore:
                 lists += (due, member)
         lists += removed
         lists += commit.examples
-        args = [
+        args: list[Any] = [
             commit.token,
             commit.seq,
             _text(commit.pos),
@@ -122,8 +122,8 @@ class RedisStore:
 
     async def learned(self, partition: int) -> tuple[bytes | None, list[bytes]]:
         """The inline learner's state."""
-        models: bytes | None = await self._client.get(self.key(partition, "models"))
-        examples: list[bytes] = await self._client.lrange(self.key(partition, "wal"), 0, -1)  # type: ignore[misc]  # typed for both clients
+        models: Any = await self._client.get(self.key(partition, "models"))
+        examples: Any = await self._client.lrange(self.key(partition, "wal"), 0, -1)
         return models, examples
 
     async def take_models(self) -> str:
@@ -141,7 +141,7 @@ class RedisStore:
     async def model(self, name: str, version: int | None = None) -> Snapshot | None:
         """A kept version."""
         first = -1 if version is None else 0
-        kept: list[bytes] = await self._client.lrange(self.key("models", f"versions:{name}"), first, -1)  # type: ignore[misc]  # typed for both clients
+        kept: Any = await self._client.lrange(self.key("models", f"versions:{name}"), first, -1)
         found = [_snapshot(one) for one in kept]
         matching = [one for one in found if version is None or one.version == version]
         return matching[-1] if matching else None

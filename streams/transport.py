@@ -28,7 +28,7 @@ FETCH_WAIT_MS = 250
 FINISH_S = 10.0
 
 
-class BatchSchema(faust.Schema):
+class BatchSchema(faust.Schema[Any, Any]):
     """Keys and values as they come: agents decode, so that nothing undecodable is dropped on the way."""
 
     def loads_key(self, app: Any, message: Any, **kwargs: Any) -> Any:
@@ -45,7 +45,7 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         conf = self.app.conf
-        connection: KafkaConnection = self.app.kafka
+        connection: KafkaConnection = cast(Any, self.app).kafka
         self._assignor = RoundRobinPartitionAssignor
         return aiokafka.AIOKafkaConsumer(
             **connection.aiokafka(),
@@ -102,7 +102,7 @@ class Consumer(stock.Consumer):
     @property
     def lanes(self) -> Lanes:
         """The lanes of this worker."""
-        return cast(Lanes, self.app.lanes)
+        return cast(Lanes, cast(Any, self.app).lanes)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -126,7 +126,7 @@ class Consumer(stock.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
         """Fetch for the lanes that are ready; yields one message per partition, whose value is a batch."""
         if not self.flow_active:
-            await self.wait(self.can_resume_flow)
+            await self.wait(self.can_resume_flow.wait())
         app, lanes = self.app, self.lanes
         generation = app.consumer_generation_id
         if generation != self._reconciled:
@@ -166,9 +166,9 @@ class Consumer(stock.Consumer):
             last.offset,
             (last.timestamp or 0) / 1000.0,
             last.timestamp_type,
-            (),
             None,
-            batch,
+            None,
+            cast(Any, batch),
             None,
             0,
             0,

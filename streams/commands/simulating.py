@@ -23,9 +23,12 @@ from models.simulator.truth import Oracle
 from schemas.decisions import Decision
 from streams import summary
 from streams.closed_loop import Loop
+from streams.connection import kafka_from_environment
 from streams.files import STDIO
+from streams.live_demo import LiveShop
 from streams.replay import Report, figures
 from streams.sources import Sources
+from streams.stack import Stack
 
 from . import common
 from .examples import example_settings
@@ -100,20 +103,96 @@ def _truth(shop: Shop, days: int) -> Iterator[bytes]:
 def demo(
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another shop.")] = 1,
     customers: Annotated[int, typer.Option(min=10, max=100_000, help="Customers who can become known.")] = 1000,
-    days: Annotated[int, typer.Option(min=1, max=400, help="Days to live through.")] = 100,
+    days: Annotated[int, typer.Option(min=1, max=400, help="Days to live through.")] = 60,
+    speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Simulated days to a second.")] = 2.0,
     campaigns: Annotated[
         Path | None,
         typer.Option("--campaigns", "-c", metavar="FILE", help="Campaigns; the shipped example without it."),
     ] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Without broker and store: the engine in this process, and its figures.")
+    ] = False,
 ) -> None:
-    """A simulated shop, live: events stream in, models learn, triggers go out and change what customers do next.
+    """A simulated shop on a real stream: events go into Kafka topics, triggers come out, customers answer them.
 
-    Takes half a minute; ends with the figures and what to try next. Ctrl-C ends it early, with the figures so far.
+    Brings up an embedded broker, a state store and a worker, plays the shop into the raw topics, shows the triggers as a
+    subscriber sees them, and feeds back what they bring about. Takes a minute; Ctrl-C ends it early, and cleanly.
 
-    Example: rapport demo --customers 300 --days 60
+    Example: rapport demo --customers 300 --days 30 --speed 5
     """
+    config = ShopConfig(seed=seed, customers=customers, days=days)
+    if in_process:
+        _in_process(config, campaigns)
+        return
+    common.say("Bringing up broker, state store and worker ...", console=common.err)
+    with Stack(None, campaigns) as stack:
+        shop = LiveShop(kafka_from_environment({}, stack.kafka), config, speed)
+        started = time.perf_counter()
+        stopped = False
+        try:
+            if common.out.is_terminal:
+                with Live(console=common.out, refresh_per_second=8, transient=True) as live:
+                    for at in shop.live():
+                        live.update(_live_screen(shop, at, time.perf_counter() - started))
+            else:
+                _follow_live(shop)
+        except KeyboardInterrupt:
+            stopped = True
+        seconds = time.perf_counter() - started
+        _live_summary(shop, seconds, stopped)
+    common.say(NEXT)
+
+
+def _live_screen(shop: LiveShop, at: int, seconds: float) -> Group:
+    """What the terminal shows while the stream runs."""
+    config = shop.shop
+    head = Text(
+        f"Simulated shop, {_moment(at)}   {shop.sent:,} events in   {shop.triggers.total():,} triggers out   "
+        f"{shop.sent / max(seconds, 1e-9):,.0f} events/s",
+        "bold",
+    )
+    share = (at - config.start_ms) / (config.days * DAY_MS)
+    bar = Table.grid()
+    bar.add_row(ProgressBar(total=1.0, completed=share, width=min(76, common.out.width - 2)))
+    sent = Table("campaign", "triggers", box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="cyan")
+    for campaign, count in sorted(shop.triggers.items()):
+        sent.add_row(campaign, f"{count:,}")
+    room = max(1, min(SHOWN, (common.out.height - 8 - len(shop.triggers)) // 2))
+    lines = []
+    for decision in list(shop.latest)[: -room - 1 : -1]:
+        lines.append(Text(_head(decision), no_wrap=True, overflow="ellipsis"))
+        lines.append(Text(f"    because {_because(decision)}", "dim", no_wrap=True, overflow="ellipsis"))
+    return Group(head, bar, sent, Text("Triggers as a subscriber sees them, the latest first", "cyan"), *lines)
+
+
+def _follow_live(shop: LiveShop) -> None:
+    """Without a terminal: one line a trigger, at most one a simulated day and campaign."""
+    common.say("Simulated shop on a stream; the first trigger of each campaign and day, as a subscriber sees it:")
+    shown: set[tuple[int, str]] = set()
+    known = 0
+    for at in shop.live():
+        fresh = shop.triggers.total() - known
+        known += fresh
+        for decision in list(shop.latest)[len(shop.latest) - min(fresh, len(shop.latest)) :]:
+            key = (at // DAY_MS, decision.campaign)
+            if key not in shown:
+                shown.add(key)
+                common.say(f"{_head(decision)}  because {_because(decision)}")
+
+
+def _live_summary(shop: LiveShop, seconds: float, stopped: bool) -> None:
+    ended = "stopped early" if stopped else "done"
+    common.say(f"\n{ended}: {shop.sent:,} events in, {shop.triggers.total():,} triggers out, {seconds:.0f} s")
+    for campaign, count in sorted(shop.triggers.items()):
+        common.say(f"  {campaign:<24}{count:>7,}")
+    if shop.first_after_s is not None:
+        common.say(f"first trigger {shop.first_after_s:.1f} s after the first event; {shop.repeats} came twice")
+
+
+def _in_process(config: ShopConfig, campaigns: Path | None) -> None:
     settings = common.settings(campaigns) if campaigns else example_settings()
-    loop = Loop(ShopConfig(seed=seed, customers=customers, days=days), settings)
+    loop = Loop(config, settings)
+    days = config.days
     start = loop.world.now_ms
     until = start + days * DAY_MS
     latest: deque[Decision] = deque(maxlen=SHOWN)

@@ -1,0 +1,127 @@
+"""Blocking clients of the broker, for commands: they answer or complain within seconds, and never create a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]  # it ships no types
+from kafka.errors import (  # type: ignore[import-untyped]  # it ships no types
+    AuthorizationError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
+
+from schemas.errors import printable
+
+from .connection import KafkaConnection
+from .errors import BrokerError
+
+ANSWER_S = 10.0
+_TOLD = 200
+
+
+@contextmanager
+def admin(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+    """A ``KafkaAdminClient``.
+
+    Parameters
+    ----------
+    answer_s
+        How long the first connection, and each request, may take.
+
+    Raises
+    ------
+    BrokerError
+        Where no broker answers in time, or one refuses the log-in or a request.
+    """
+    with _told(connection, answer_s):
+        client = KafkaAdminClient(**connection.kafka_python(), **_limits(answer_s))
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def reader(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+    """A ``KafkaConsumer`` of committed records, without a group: it commits nothing, and no worker notices it."""
+    with _told(connection, answer_s):
+        client = KafkaConsumer(
+            **connection.kafka_python(),
+            **_limits(answer_s),
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def sender(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+    """A ``KafkaProducer`` that neither doubles a record nor lets one overtake another."""
+    with _told(connection, answer_s):
+        client = KafkaProducer(
+            **connection.kafka_python(),
+            **_limits(answer_s),
+            acks="all",
+            enable_idempotence=True,
+            max_block_ms=int(answer_s * 1000),
+            delivery_timeout_ms=int(answer_s * 3000),
+            linger_ms=5,
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+        )
+        try:
+            yield client
+        finally:
+            client.close(answer_s)
+
+
+def _limits(answer_s: float) -> dict[str, Any]:
+    return {
+        "client_id": "rapport",
+        "bootstrap_timeout_ms": int(answer_s * 1000),
+        "request_timeout_ms": int(answer_s * 1000),
+        "reconnect_backoff_max_ms": 1000,
+    }
+
+
+@contextmanager
+def _told(connection: KafkaConnection, answer_s: float) -> Iterator[None]:
+    """The library's errors as ours."""
+    where = connection.address
+    try:
+        yield
+    except SaslAuthenticationFailedError as error:
+        remedy = "check RAPPORT_KAFKA_USERNAME, RAPPORT_KAFKA_PASSWORD and RAPPORT_KAFKA_MECHANISM"
+        raise BrokerError(where, "a broker that refuses the log-in", remedy) from error
+    except AuthorizationError as error:
+        remedy = "let its administrator grant it to Rapport's user"
+        raise BrokerError(where, f"no permission ({reason(error)})", remedy) from error
+    except KafkaTimeoutError as error:
+        remedy = (
+            "start one, or name another with --kafka HOST:PORT or RAPPORT_KAFKA"
+            if connection.security == "PLAINTEXT"
+            else f"check that it runs, and that RAPPORT_KAFKA_SECURITY={connection.security} is what its port speaks"
+        )
+        raise BrokerError(where, f"no broker that answers within {answer_s:g} s", remedy) from error
+    except KafkaError as error:
+        raise BrokerError(where, reason(error), "check the broker and its log, then try again") from error
+
+
+def reason(error: KafkaError) -> str:
+    """An error of the library in one line.
+
+    >>> reason(KafkaTimeoutError("too slow"))
+    'KafkaTimeoutError: too slow'
+    """
+    return printable(str(error) or type(error).__name__, _TOLD)

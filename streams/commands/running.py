@@ -1,0 +1,166 @@
+"""``rapport worker``, ``up`` and ``kill``: the engine on a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import structlog
+import typer
+from redis.exceptions import RedisError
+
+from models.policy.reading import Settings
+from schemas.limits import IntakeOptions
+from streams import worker as workers
+from streams.connection import Connection, from_environment
+from streams.errors import StreamError
+from streams.redis_store import RedisStore
+from streams.settings import StreamSettings
+from streams.stack import Stack
+from streams.topic_plan import Clock
+
+from . import common
+from .examples import example_settings
+
+HASH_SEED = "PYTHONHASHSEED"
+
+KafkaAddress = Annotated[
+    str | None, typer.Option("--kafka", metavar="HOST:PORT", help="The broker; RAPPORT_KAFKA without it.")
+]
+RedisAddress = Annotated[
+    str | None, typer.Option("--redis", metavar="URL", help="The state store; RAPPORT_REDIS without it.")
+]
+AppName = Annotated[
+    str, typer.Option("--app", help="The installation: consumer group, transactional ids and keys are named after it.")
+]
+Prefix = Annotated[str, typer.Option("--prefix", help="Put before every topic's name.")]
+CampaignFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--campaigns",
+        "-c",
+        metavar="FILE",
+        envvar="RAPPORT_CAMPAIGNS",
+        help="Engine settings and campaigns; none: profiles and models are kept, nothing is sent.",
+    ),
+]
+
+
+def worker(
+    role: Annotated[
+        Literal["all", "intake", "engine", "learner"],
+        typer.Option(help="Which agents run: intake reads raw topics, engine decides, learner teaches the models."),
+    ] = "all",
+    campaigns: CampaignFile = None,
+    kafka: KafkaAddress = None,
+    redis: RedisAddress = None,
+    app: AppName = "rapport",
+    prefix: Prefix = "",
+    clock: Annotated[
+        Clock, typer.Option(help="wall: live, time is the wall's. event: history is played, time is the events'.")
+    ] = "wall",
+    transactions: Annotated[
+        bool, typer.Option(help="--no-transactions for a broker without them, such as the embedded one.")
+    ] = True,
+    currency: Annotated[str, typer.Option(help="Currency of amounts without one, such as EUR.")] = "",
+    timezone: Annotated[str, typer.Option(help="Time zone of times without an offset, such as Europe/Paris.")] = "UTC",
+) -> None:
+    """Run a worker: any number of them share the work of an installation.
+
+    Before the first: rapport topics create
+
+    Example: rapport worker --campaigns campaigns.toml
+
+    Ctrl-C or SIGTERM ends it: what is under way is committed first. A killed worker loses nothing.
+    """
+    if HASH_SEED not in os.environ:
+        # sets must be walked alike in every worker, should one ever be walked
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, HASH_SEED: "0"})
+    logs()
+    settings = stream_settings(
+        common.settings(campaigns) if campaigns else Settings(),
+        app=app,
+        prefix=prefix,
+        clock=clock,
+        transactions=transactions,
+        intake=common.intake(currency, timezone),
+    )
+    connection = from_environment(os.environ, kafka=kafka, redis=redis)
+    raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role)))
+
+
+def up(
+    campaigns: CampaignFile = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="DIR", help="Where broker and state store keep their files.")
+    ] = Path(".rapport"),
+    clock: Annotated[Clock, typer.Option(help="As of rapport worker; event to play files into it.")] = "event",
+) -> None:
+    """Bring up broker, state store and one worker on this machine, and leave them running until Ctrl-C.
+
+    Then, in another terminal: rapport play shop.jsonl.gz --kafka ADDRESS --speed 600x
+
+    The embedded broker keeps its topics in memory and has no transactions: for trying, not for production.
+    """
+    settings = common.settings(campaigns) if campaigns else example_settings()
+    with Stack(folder, campaigns, clock) as stack:
+        common.say(f"broker  {stack.kafka}\nstore   {stack.redis}\nworker  process {stack.worker.pid}")
+        names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())
+        common.say(f"campaigns  {names}")
+        common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
+        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}\nCtrl-C ends all of it.")
+        code = stack.wait()
+    if code:
+        raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")
+
+
+def kill(
+    state: Annotated[Literal["on", "off"], typer.Argument(help="on: no trigger goes out. off: they do again.")],
+    redis: RedisAddress = None,
+    app: AppName = "rapport",
+) -> None:
+    """Stop all triggers of a running installation within a second; profiles and models go on.
+
+    Example: rapport kill on
+    """
+    connection = from_environment(os.environ, redis=redis)
+
+    async def turn() -> None:
+        store = RedisStore(connection.redis.client(), app)
+        try:
+            await store.kill(state == "on")
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(turn())
+    except (RedisError, OSError) as error:
+        raise StreamError(
+            connection.redis.address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
+        ) from error
+    common.say("kill switch on: no trigger goes out" if state == "on" else "kill switch off: triggers go out again")
+
+
+def stream_settings(engine: Settings, intake: IntakeOptions | None = None, **settings: Any) -> StreamSettings:
+    """Stream settings with the key that signs snapshots."""
+    return StreamSettings(engine=engine, intake=intake or IntakeOptions(), key=common.snapshot_key(), **settings)
+
+
+def logs() -> None:
+    """Log lines to standard error: readable in a terminal, JSON in a pipe."""
+    tty = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer() if tty else structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+__all__ = ["Connection", "kill", "up", "worker"]

@@ -1,0 +1,107 @@
+"""The demonstration on the stream: a simulated shop plays into the raw topics and answers the triggers that come out."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from kafka import KafkaConsumer  # type: ignore[import-untyped]  # it ships no types
+
+from models.simulator.config import DAY_MS, ShopConfig
+from models.simulator.shop import Shop
+from schemas.base import HOUR_MS
+from schemas.codec import decode_decision
+from schemas.decisions import Decision
+
+from .connection import KafkaConnection
+from .player import Player
+
+TRIGGERS = ("offers", "nudges", "recommendations", "leads", "replies")
+CATCH_UP_S = 15.0
+
+
+@dataclass
+class LiveShop:
+    """A shop on one side of the stream, a subscriber on the other.
+
+    Parameters
+    ----------
+    kafka
+        The broker.
+    shop
+        The shop's known truth.
+    days_per_second
+        Simulated days to a second of the wall.
+    """
+
+    kafka: KafkaConnection
+    shop: ShopConfig
+    days_per_second: float
+    sent: int = 0
+    latest: deque[Decision] = field(default_factory=lambda: deque(maxlen=20))
+    triggers: Counter[str] = field(default_factory=Counter)
+    repeats: int = 0
+    first_after_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self.world = Shop(self.shop)
+        self._seen: set[str] = set()
+
+    def live(self) -> Iterator[int]:
+        """Let the shop live through its days; yields its time (milliseconds UTC) after each hour.
+
+        Each hour's events go to the raw topics with a tick; the triggers that have come out meanwhile reach the shop,
+        where customers open, click, buy or unsubscribe because of them: more events.
+        """
+        config, started = self.shop, time.monotonic()
+        until = config.start_ms + config.days * DAY_MS
+        reader = KafkaConsumer(
+            *TRIGGERS, **self.kafka.kafka_python(), group_id=None, auto_offset_reset="earliest", enable_auto_commit=False
+        )
+        try:
+            with Player(self.kafka) as player:
+                incoming: list[Decision] = []
+                while self.world.now_ms < until:
+                    at = min(until, self.world.now_ms + HOUR_MS)
+                    for raw in self.world.advance(at, incoming):
+                        player.send(raw)
+                        self.sent += 1
+                    player.tick(at)
+                    due = started + (at - config.start_ms) / DAY_MS / self.days_per_second
+                    incoming = self._arrived(reader, max(0.0, due - time.monotonic()), started)
+                    yield at
+                player.flush()
+            self._drain(reader, started)
+        finally:
+            reader.close()
+
+    def _drain(self, reader: Any, started: float) -> None:
+        """Until nothing has come for a moment."""
+        quiet_since = time.monotonic()
+        until = quiet_since + CATCH_UP_S
+        while time.monotonic() - quiet_since < 2.0 and time.monotonic() < until:
+            if self._arrived(reader, 0.2, started):
+                quiet_since = time.monotonic()
+
+    def _arrived(self, reader: Any, seconds: float, started: float) -> list[Decision]:
+        until = time.monotonic() + seconds
+        arrived: list[Decision] = []
+        while True:
+            left = until - time.monotonic()
+            for records in reader.poll(timeout_ms=max(0, int(left * 1000))).values():
+                for record in records:
+                    decision = decode_decision(record.value)
+                    if decision.id in self._seen:
+                        self.repeats += 1
+                        continue
+                    self._seen.add(decision.id)
+                    self.triggers[decision.campaign] += 1
+                    self.latest.append(decision)
+                    arrived.append(decision)
+            if arrived and self.first_after_s is None:
+                self.first_after_s = time.monotonic() - started
+            if left <= 0:
+                return arrived
