@@ -118,6 +118,11 @@ class Partition:
             heappush(self._heap, (due, *key))
             self._queued[key] = due
 
+    @property
+    def earliest(self) -> int | None:
+        """No timer that is known here falls due before this (milliseconds UTC); None where none is known."""
+        return self._heap[0][0] if self._heap else None
+
     def timers(self) -> list[Timer]:
         """All timers that are set, as (due, customer, kind), in order."""
         return sorted((due, *key) for key, due in self._due.items())

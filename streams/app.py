@@ -77,7 +77,7 @@ def build(
         value_serializer="raw",
     )
     app.kafka = kafka
-    broker = app.broker_ = Broker(kafka, settings.app, settings.transactions)
+    broker = app.broker_ = Broker(kafka, settings.app, settings.transactions, points)
 
     def thread() -> ConsumerThread:
         return cast(ConsumerThread, cast(Consumer, app.consumer)._thread)

@@ -134,11 +134,14 @@ class TransactionalPublisher(_Publisher):
         With a transactional id of its own: InitProducerId is the only fence on Kafka's side.
     group
         The consumer group whose offset is committed.
+    points
+        Called at named points; tests end the process there.
     """
 
-    def __init__(self, producer: AIOKafkaProducer, group: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, group: str, points: Callable[[str], None]) -> None:
         super().__init__(producer)
         self._group = group
+        self._points = points
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
@@ -146,10 +149,13 @@ class TransactionalPublisher(_Publisher):
     async def _transaction(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         await self._producer.begin_transaction()
         await self._send(outputs)
+        self._points("sent")
         await self._producer.send_offsets_to_transaction(
             {tp: OffsetAndMetadata(position.offset, str(position.n)) for tp, position in offsets.items()}, self._group
         )
+        self._points("offsets")
         await self._producer.commit_transaction()
+        self._points("transaction")
 
 
 class PlainPublisher(_Publisher):
@@ -183,12 +189,21 @@ class Broker:
         The consumer group of all workers of an installation.
     transactions
         False where the broker has none: see ``PlainPublisher``.
+    points
+        Called at named points of a transaction; tests end the process there.
     """
 
-    def __init__(self, connection: KafkaConnection, group: str, transactions: bool = True) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        group: str,
+        transactions: bool = True,
+        points: Callable[[str], None] = lambda point: None,
+    ) -> None:
         self._connection = connection
         self._group = group
         self.transactions = transactions
+        self._points = points
         self._admin: AIOKafkaAdminClient | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
@@ -209,7 +224,7 @@ class Broker:
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
         )
-        return TransactionalPublisher(producer, self._group)
+        return TransactionalPublisher(producer, self._group, self._points)
 
     async def committed(self, tp: TopicPartition) -> Position | None:
         """The committed position of the group, its metadata included; None where there is none."""

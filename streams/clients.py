@@ -18,6 +18,7 @@ from schemas.errors import printable
 
 from .connection import KafkaConnection
 from .errors import BrokerError
+from .probe import probe
 
 ANSWER_S = 10.0
 _TOLD = 200
@@ -99,6 +100,7 @@ def _limits(answer_s: float) -> dict[str, Any]:
 def _told(connection: KafkaConnection, answer_s: float) -> Iterator[None]:
     """The library's errors as ours."""
     where = connection.address
+    probe(connection, answer_s)
     try:
         yield
     except SaslAuthenticationFailedError as error:
@@ -108,12 +110,8 @@ def _told(connection: KafkaConnection, answer_s: float) -> Iterator[None]:
         remedy = "let its administrator grant it to Rapport's user"
         raise BrokerError(where, f"no permission ({reason(error)})", remedy) from error
     except KafkaTimeoutError as error:
-        remedy = (
-            "start one, or name another with --kafka HOST:PORT or RAPPORT_KAFKA"
-            if connection.security == "PLAINTEXT"
-            else f"check that it runs, and that RAPPORT_KAFKA_SECURITY={connection.security} is what its port speaks"
-        )
-        raise BrokerError(where, f"no broker that answers within {answer_s:g} s", remedy) from error
+        remedy = "check that the addresses it names for itself can be reached from here (advertised.listeners)"
+        raise BrokerError(where, f"a broker that stopped answering ({reason(error)})", remedy) from error
     except KafkaError as error:
         raise BrokerError(where, reason(error), "check the broker and its log, then try again") from error
 

@@ -92,10 +92,17 @@ return 'OK'
 
 # KEYS: meta outbox. ARGV: token seq pub
 PUBLISHED = """
-local token, seq = unpack(redis.call('HMGET', KEYS[1], 'token', 'seq'))
-if token ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'pub', ARGV[3])
-if tonumber(seq or 0) == tonumber(ARGV[2]) then redis.call('DEL', KEYS[2]) end
+local token, seq, pub = unpack(redis.call('HMGET', KEYS[1], 'token', 'seq', 'pub'))
+if token ~= ARGV[1] or not seq then return 0 end
+local function place(text)
+  local offset, n = string.match(text, '^(%d+),(%d+)$')
+  return tonumber(offset), tonumber(n)
+end
+local offset, n = place(ARGV[3])
+local last, index = -1, 0
+if pub then last, index = place(pub) end
+if offset > last or (offset == last and n > index) then redis.call('HSET', KEYS[1], 'pub', ARGV[3]) end
+if tonumber(seq) == tonumber(ARGV[2]) then redis.call('DEL', KEYS[2]) end
 return 1
 """
 

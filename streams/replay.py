@@ -21,6 +21,7 @@ from schemas.intake import Intake, IntakeOptions
 
 from . import saved
 from .files import STDIO, FileError
+from .recorded import LogIntake
 from .run import Run
 from .sources import Progress, Sources
 
@@ -46,6 +47,10 @@ class Options:
         Send nothing: build profiles and models only.
     state, key
         What ``saved.snapshot`` gave, to go on from, and the key it was signed with.
+    log
+        The one file is a recorded ``events`` log of one partition.
+    sources
+        With ``log``: what partition time waits for, as of ``Partition``.
     """
 
     files: tuple[str, ...]
@@ -57,6 +62,8 @@ class Options:
     intake: IntakeOptions = field(default_factory=IntakeOptions)
     state: bytes | None = None
     key: bytes = b""
+    log: bool = False
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,8 @@ class Replay:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._outputs: _Outputs | None = None
-        self.sources = Sources(options.files, Intake(options.intake), options.unsorted_ms, on_dead=self._refused)
+        intake = LogIntake() if options.log else Intake(options.intake)
+        self.sources = Sources(options.files, intake, options.unsorted_ms, on_dead=self._refused)
 
     def run(self, progress: Progress | None = None) -> Report:
         """Run all of it. Ctrl-C ends it early, with the results so far.
@@ -161,7 +169,14 @@ class Replay:
             Where ``options.state`` does not fit the settings.
         """
         options = self.options
-        run = Run(options.settings, self._decided, self._converted, quiet=options.quiet)
+        run = Run(
+            options.settings,
+            self._decided,
+            self._converted,
+            quiet=options.quiet,
+            deliver=not options.log,
+            sources=options.sources,
+        )
         if options.state is not None:
             saved.restore(run, options.state, options.key)
         self.sources.open()

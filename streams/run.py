@@ -46,6 +46,10 @@ class Run:
         Called for each, in order, as they arise.
     quiet
         True sends nothing: profiles and models are built, no campaign is considered (``rapport bootstrap``).
+    deliver
+        False leaves the messages between customers alone: a recorded log holds them as records of its own.
+    sources
+        As of ``Partition``.
     """
 
     def __init__(
@@ -55,15 +59,18 @@ class Run:
         on_conversion: Callable[[Conversion], None] | None = None,
         on_example: Callable[[Example], None] | None = None,
         quiet: bool = False,
+        deliver: bool = True,
+        sources: Iterable[str] = (),
     ) -> None:
         self.settings = settings
         self.learner = Learner(settings.engine.model_specs())
         campaigns = Campaigns() if quiet else settings.campaigns
         self.engine = Engine(settings.engine, campaigns, self.learner.models)
-        self.partition = Partition()
+        self.partition = Partition(sources=sources)
         self.profiles: dict[str, Profile] = {}
         self.counts: Counter[str] = Counter()
         self.steps = 0
+        self._deliver_messages = deliver
         self._on_decision = on_decision
         self._on_conversion = on_conversion
         self._on_example = on_example
@@ -79,7 +86,7 @@ class Run:
         for event, now in self.partition.plan(events, until):
             step = self._step(event, now)
             yield step
-            if step.messages:
+            if step.messages and self._deliver_messages:
                 yield from self._deliver(step.messages, now)
 
     def drain(self, events: Iterable[Event], until: int | None = None) -> None:

@@ -123,7 +123,8 @@ class Stepper:
     def reach(self, lines: Sequence[Line]) -> int:
         """The time up to which timers may fall due within these records, milliseconds UTC."""
         partition = self.partition
-        marks, until = dict(partition.marks), partition.clock
+        marks = dict(partition.marks)
+        until = min(marks.values()) if marks else partition.clock
         for line in lines:
             if line.event is not None:
                 until = max(until, partition.reach(line.event) if marks else line.event.occurred_at)
@@ -225,9 +226,9 @@ class Stepper:
         emitter: Emitter,
         examples: list[bytes],
     ) -> Cut:
-        for due in timers.values():
-            if due and (self.next_due is None or due < self.next_due):
-                self.next_due = due
+        # loaded and not fired, or set in this cut: the partition knows both
+        if (earliest := self.partition.earliest) is not None:
+            self.next_due = earliest if self.next_due is None else min(self.next_due, earliest)
         if self.partition.horizon is not None:
             self.next_due = 0  # there are more due than were loaded
         state = State(

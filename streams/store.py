@@ -212,7 +212,7 @@ class MemoryStore:
     async def commit(self, partition: int, commit: Commit) -> Verdict:
         """Store a batch."""
         kept = self._of(partition)
-        if kept.token != commit.token:
+        if not kept.token or kept.token != commit.token:
             return Verdict.FENCED
         seq = kept.meta.seq if kept.meta else 0
         if seq != commit.seq:
@@ -251,7 +251,7 @@ class MemoryStore:
     async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
         """Store a version."""
         versions = self.versions.setdefault(name, [])
-        if token != self._models_token or (versions[-1].offset if versions else -1) != before:
+        if not token or token != self._models_token or (versions[-1].offset if versions else -1) != before:
             return False
         versions.append(snapshot)
         del versions[:-keep]

@@ -12,6 +12,7 @@ import typer
 from models.errors import SnapshotError
 from streams import saved, summary
 from streams.files import FileError
+from streams.recorded import sources_of
 from streams.replay import Options, Replay
 
 from . import common
@@ -62,6 +63,17 @@ def replay(
     ] = None,
     currency: Currency = "",
     timezone: Zone = "UTC",
+    log: Annotated[
+        bool, typer.Option("--log", help="FILE is a log that rapport record wrote: events, one partition.")
+    ] = False,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            "--sources",
+            metavar="NAMES",
+            help="With --log: what its time waited for, clickstream/0,transactions/0; all it names without it.",
+        ),
+    ] = None,
 ) -> None:
     """Run event files through the engine: what would it have learned and sent?
 
@@ -71,11 +83,19 @@ def replay(
 
     From a pipe: zcat events.jsonl.gz | rapport replay - -c examples/campaigns.toml
 
+    What the running engine did, again: rapport replay --log log.jsonl.gz -c examples/campaigns.toml
+
     Exit code: 0 done; 1 a file could not be read to its end, or no record was usable; 2 wrong options; 130 Ctrl-C.
     """
+    if sources is not None and not log:
+        raise typer.BadParameter("only a recorded log has sources: write --log too", param_hint="--sources")
+    if log and (len(files) > 1 or unsorted):
+        raise typer.BadParameter("a recorded log is one file, and in order: leave the rest out", param_hint="--log")
     _run(
         Options(
             files=tuple(files),
+            log=log,
+            sources=_sources(files[0], sources) if log else (),
             settings=common.settings(campaigns),
             out=out,
             unsorted_ms=common.milliseconds(unsorted),
@@ -118,6 +138,12 @@ def bootstrap(
         None,
         save,
     )
+
+
+def _sources(log: str, given: str | None) -> tuple[str, ...]:
+    if given is not None:
+        return tuple(sorted({name.strip() for name in given.split(",")} - {""}))
+    return sources_of(log)
 
 
 def _run(options: Options, state: Path | None, save: Path | None) -> None:

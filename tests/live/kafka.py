@@ -207,9 +207,10 @@ class KafkaServer:
     def _prepare(self, jars: Path) -> None:
         """Choose the ports and format a data folder with Kafka's own tool."""
         _sweep()
-        place = Path(tempfile.mkdtemp(prefix=PREFIX))
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}"))
+        self._closing.enter_context(_locked(made))
+        place = made.rename(made.with_name(made.name[1:]))  # only a locked folder may be seen by another run's sweep
         self._closing.callback(shutil.rmtree, place, ignore_errors=True)
-        self._closing.enter_context(_locked(place))
         self._folder = place
         self._port, controller = _free_ports(2)
         lines = {

@@ -1,0 +1,91 @@
+"""Whether a Kafka broker answers, asked without a client library: kafka-python sets no limit to a TLS handshake."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+
+from schemas.errors import printable
+
+from .connection import KafkaConnection
+from .errors import BrokerError
+
+NAP_S = 0.2
+_NUMBER = 0x52415050
+# ApiVersions, version 0, of no client: every broker answers it, before any log-in.
+_QUESTION = struct.pack(">ihhih", 10, 18, 0, _NUMBER, -1)
+
+
+class _OddAnswerError(OSError):
+    """Bytes that no broker sends."""
+
+
+def probe(connection: KafkaConnection, answer_s: float) -> None:
+    """Return once one of the addresses answers as a broker does; try again until the time is over.
+
+    Parameters
+    ----------
+    answer_s
+        How long to try, seconds.
+
+    Raises
+    ------
+    BrokerError
+        Where none answers in time, or one shows a certificate that is not trusted.
+
+    >>> probe(KafkaConnection(("127.0.0.1:1",)), 0)
+    Traceback (most recent call last):
+    streams.errors.BrokerError: 127.0.0.1:1: found no broker that answers within 0 s (Connection refused); start one, ...
+    """
+    context = connection.ssl_context()
+    deadline = time.monotonic() + answer_s
+    patience = max(answer_s / 3, 1.0)
+    while True:
+        last: OSError | None = None
+        for address in connection.bootstrap:
+            try:
+                return _ask(address, context, patience)
+            except ssl.SSLCertVerificationError as error:
+                found = f"a certificate that is not trusted ({printable(error.verify_message)})"
+                remedy = "name the file of its authority in RAPPORT_KAFKA_CA, and the host as the certificate does"
+                raise BrokerError(address, found, remedy) from error
+            except OSError as error:
+                last = error
+        if time.monotonic() + NAP_S >= deadline:
+            raise _nobody(connection, answer_s, last)
+        time.sleep(NAP_S)
+
+
+def _ask(address: str, context: ssl.SSLContext | None, patience: float) -> None:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    with socket.create_connection((host, int(port)), patience) as plain:
+        plain.settimeout(patience)
+        if context is None:
+            return _exchange(plain)
+        with context.wrap_socket(plain, server_hostname=host) as wrapped:
+            _exchange(wrapped)
+
+
+def _exchange(channel: socket.socket) -> None:
+    channel.sendall(_QUESTION)
+    answer = b""
+    while len(answer) < 8:
+        data = channel.recv(8 - len(answer))
+        if not data:
+            raise _OddAnswerError(0, "a port that hangs up")
+        answer += data
+    if struct.unpack(">ii", answer)[1] != _NUMBER:
+        raise _OddAnswerError(0, "a port that speaks otherwise")
+
+
+def _nobody(connection: KafkaConnection, answer_s: float, error: OSError | None) -> BrokerError:
+    reason = "timed out" if error is None or isinstance(error, TimeoutError) else error.strerror or str(error)
+    remedy = "start one, or name another with --kafka HOST:PORT or RAPPORT_KAFKA"
+    # Two ends that speak differently show as one of these.
+    if isinstance(error, _OddAnswerError | ssl.SSLError | TimeoutError):
+        remedy += f"; check too that its port speaks RAPPORT_KAFKA_SECURITY={connection.security}"
+    found = f"no broker that answers within {answer_s:g} s ({printable(reason)})"
+    return BrokerError(connection.address, found, remedy)

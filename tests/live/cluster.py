@@ -1,0 +1,266 @@
+"""An installation on a real broker and store for one test: topics, workers, input, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import redis
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # it ships no types
+
+from kafka.errors import KafkaError  # type: ignore[import-untyped]  # it ships no types
+
+from models.draft import Step
+from models.engine import Engine
+from models.learning.learner import Learner
+from models.partition import Partition
+from models.policy.reading import Settings
+from models.profile import profile as profiles
+from models.profile.profile import Profile
+from schemas.base import Event
+from schemas.codec import decode_event, encode_conversion, encode_decision
+from schemas.control import ModelPublished, Tick
+from schemas.identity import HandedOver
+from streams import topics
+from streams.connection import kafka_from_environment
+from streams.player import Player
+from streams.redis_store import RedisStore
+from streams.settings import RAW
+from streams.topic_plan import TopicPlan
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120.0
+
+
+class Job(msgspec.Struct):
+    """What a worker process runs."""
+
+    kafka: str
+    redis: str
+    app: str
+    prefix: str
+    campaigns: str
+    raw: tuple[str, ...] = RAW
+    role: Literal["all", "intake", "engine", "learner"] = "all"
+    transactions: bool = True
+    records: int = 500
+    examples: int = 400
+    session_s: float = 3.0
+    die_at: str = ""
+    die_after: int = 1
+
+
+class Installation:
+    """One installation: its own topics, group and keys, so that tests can share a broker."""
+
+    def __init__(self, job: Job, partitions: int, folder: Path, raw_partitions: int = 1) -> None:
+        self.job = job
+        self.partitions = partitions
+        self.folder = folder
+        self.connection = kafka_from_environment({}, job.kafka)
+        self.redis: Any = redis.Redis.from_url(job.redis)
+        self.workers: list[subprocess.Popen[bytes]] = []
+        plan = TopicPlan(prefix=job.prefix, partitions=partitions, raw_partitions=raw_partitions, clock="event")
+        topics.create(self.connection, plan)
+
+    def __enter__(self) -> Installation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+        self.redis.close()
+
+    def start(self, die_at: str = "", die_after: int = 1, **changed: Any) -> subprocess.Popen[bytes]:
+        """Start a worker; it kills itself the ``die_after``-th time it comes to ``die_at``."""
+        job = msgspec.structs.replace(self.job, die_at=die_at, die_after=die_after, **changed)
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        env = {**os.environ, "TEST_WORKER": msgspec.json.encode(job).decode(), "PYTHONHASHSEED": "0"}
+        with log.open("wb") as out:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "tests.live.worker_process"], cwd=ROOT, env=env, stdout=out, stderr=out
+            )
+        self.workers.append(worker)
+        return worker
+
+    def started(self, worker: subprocess.Popen[bytes]) -> None:
+        """Wait until a worker has joined."""
+        log = self.folder / f"worker-{self.workers.index(worker)}.log"
+        until = time.monotonic() + 60
+        while b'"started"' not in log.read_bytes():
+            assert worker.poll() is None, self.logs()
+            assert time.monotonic() < until, self.logs()
+            time.sleep(0.05)
+
+    def stop(self, worker: subprocess.Popen[bytes]) -> None:
+        """End a worker in order."""
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(40) == 0, self.logs()
+
+    def logs(self) -> str:
+        """The last lines of all workers."""
+        return "\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+            for path in sorted(self.folder.glob("worker-*.log"))
+        )
+
+    def play(self, lines: Iterable[bytes], only: str = "") -> None:
+        """Play raw records as fast as the broker takes them, ticks included."""
+        with Player(self.connection, prefix=self.job.prefix, only_topic=only) as player:
+            player.play(lines)
+
+    def values(self, topic: str) -> list[bytes]:
+        """All values of a topic under ``read_committed``, partition by partition."""
+        return [record.value for record in self.records(topic)]
+
+    def records(self, topic: str) -> list[Any]:
+        """All records of a topic under ``read_committed``, partition by partition."""
+        reader = KafkaConsumer(
+            **self.connection.kafka_python(),
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            name = self.job.prefix + topic
+            tps = [TopicPartition(name, p) for p in sorted(reader.partitions_for_topic(name))]
+            reader.assign(tps)
+            ends = reader.end_offsets(tps)
+            reader.seek_to_beginning()
+            found: dict[Any, list[Any]] = {tp: [] for tp in tps}
+            until = time.monotonic() + 20
+            while any(reader.position(tp) < ends[tp] for tp in tps):
+                assert time.monotonic() < until, "a reader is stalled"
+                for tp, records in reader.poll(timeout_ms=200).items():
+                    found[tp] += records
+            return [record for tp in tps for record in found[tp]]
+        finally:
+            reader.close()
+
+    def key(self, partition: int | str, name: str) -> str:
+        """A key of the store."""
+        return RedisStore.key(_Named(self.job.app), partition, name)  # type: ignore[arg-type]
+
+    def position(self, partition: int) -> int:
+        """Where the engine is in a partition of the log."""
+        found = self.redis.hget(self.key(partition, "meta"), "pos")
+        return int(found.split(b",")[0]) if found else 0
+
+    def settled(self) -> bool:
+        """Whether all raw records are in the log, and all of the log is in the state and on the topics."""
+        admin = KafkaAdminClient(**self.connection.kafka_python())
+        reader = KafkaConsumer(**self.connection.kafka_python())
+        try:
+            raw = [
+                TopicPartition(self.job.prefix + topic, p)
+                for topic in self.job.raw
+                for p in reader.partitions_for_topic(self.job.prefix + topic)
+            ]
+            ends = reader.end_offsets(raw)
+            committed = _offsets(admin, self.job.app)
+        finally:
+            admin.close()
+            reader.close()
+        if any(committed.get(tp, 0) < end for tp, end in ends.items()):
+            return False
+        last = {}
+        for record in self.records("events"):
+            last[record.partition] = record.offset
+        return all(
+            self.position(p) > last.get(p, -1) and not self.redis.exists(self.key(p, "outbox"))
+            for p in range(self.partitions)
+        )
+
+    def wait(self, patience_s: float = PATIENCE_S) -> None:
+        """Wait until nothing is left to do, twice in a row."""
+        until, quiet = time.monotonic() + patience_s, 0
+        while quiet < 2:
+            assert time.monotonic() < until, f"not settled in {patience_s} s\n{self.logs()}"
+            quiet = quiet + 1 if self.settled() else 0
+            time.sleep(0.2)
+
+    def profiles(self) -> dict[str, Profile]:
+        """All profiles in the store."""
+        return {
+            customer.decode(): profiles.decode(data)
+            for p in range(self.partitions)
+            for customer, data in self.redis.hgetall(self.key(p, "profiles")).items()
+        }
+
+    def timers(self) -> set[tuple[str, str, int]]:
+        """All timers in the store."""
+        found = set()
+        for p in range(self.partitions):
+            for member, due in self.redis.zrange(self.key(p, "timers"), 0, -1, withscores=True):
+                customer, _, kind = member.decode().partition("\0")
+                found.add((customer, kind, int(due)))
+        return found
+
+
+class _Named:
+    def __init__(self, app: str) -> None:
+        self._app = app
+
+
+def _offsets(admin: Any, group: str) -> dict[Any, int]:
+    """Committed offsets; none while the group's coordinator is still on its way."""
+    with contextlib.suppress(KafkaError):
+        return _committed(admin, group)
+    return {}
+
+
+def _committed(admin: Any, group: str) -> dict[Any, int]:
+    return {tp: found.offset for tp, found in admin.list_group_offsets(group)[group].items()}
+
+
+class Truth:
+    """What a log of one partition must lead to, by the plain seam: no store, no batches, no worker."""
+
+    def __init__(self, settings: Settings, sources: Iterable[str]) -> None:
+        self.learner = Learner(settings.engine.model_specs())
+        self.engine = Engine(settings.engine, settings.campaigns, self.learner.models)
+        self.partition = Partition(sources=sources)
+        self.profiles: dict[str, Profile] = {}
+        self.decisions: list[bytes] = []
+        self.triggers: list[tuple[str, bytes]] = []
+        self.messages = 0
+
+    def run(self, log: Iterable[bytes]) -> Truth:
+        """Step over the log's values; messages in it were written there by the engine."""
+        events = (event for value in log if not isinstance(event := decode_event(value), ModelPublished))
+        for event, now in self.partition.plan(events):
+            self._step(event, now)
+        return self
+
+    def _step(self, event: Event, now: int) -> None:
+        step: Step = self.engine.step(event, self.profiles.get(event.customer), now)
+        self.profiles[event.customer] = step.profile
+        self.partition.apply(event.customer, step)
+        for decision in step.decisions:
+            self.decisions.append(encode_decision(decision))
+            if decision.arm == "treated":
+                self.triggers.append((decision.topic, encode_decision(decision)))
+        self.decisions += map(encode_conversion, step.conversions)
+        self.messages += len(step.messages)
+        for example in step.examples:
+            self.learner.learn(example)
+
+    def timers(self) -> set[tuple[str, str, int]]:
+        """All timers that are set."""
+        return {(customer, kind, due) for due, customer, kind in self.partition.timers()}
+
+
+def from_outside(log: Iterable[bytes]) -> list[Event]:
+    """The events of a log that came through raw topics: no ticks, hand-overs, forwarded events or model versions."""
+    events = map(decode_event, log)
+    return [event for event in events if event.via and not isinstance(event, (Tick, HandedOver, ModelPublished))]

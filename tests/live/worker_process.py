@@ -1,0 +1,54 @@
+"""A worker in a process of its own that kills itself at a named point of the protocol; the switch exists only here.
+
+The environment says what to run: ``TEST_WORKER`` is JSON of ``tests.live.cluster.Job``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections import Counter
+
+import msgspec
+
+from models.policy.reading import read
+from streams.commands.running import logs
+from streams.connection import from_environment
+from streams.memory import settle
+from streams.settings import Limits, StreamSettings
+from streams.worker import Worker, run
+from tests.live.cluster import Job
+
+
+def main() -> None:
+    """Run the worker that the environment describes."""
+    settle()
+    logs()
+    job = msgspec.json.decode(os.environ["TEST_WORKER"], type=Job)
+    seen: Counter[str] = Counter()
+
+    def points(point: str) -> None:
+        seen[point] += 1
+        if point == job.die_at and seen[point] == job.die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = StreamSettings(
+        app=job.app,
+        prefix=job.prefix,
+        engine=read(job.campaigns, "campaigns"),
+        raw=job.raw,
+        clock="event",
+        transactions=job.transactions,
+        key=b"key",
+        limits=Limits(records=job.records, examples=job.examples),
+        session_s=job.session_s,
+        learn_every=200,
+        learn_s=2.0,
+    )
+    connection = from_environment({}, kafka=job.kafka, redis=job.redis)
+    sys.exit(run(lambda: Worker(connection, settings, job.role, points=points)))
+
+
+if __name__ == "__main__":
+    main()
