@@ -48,18 +48,22 @@ class Publisher(Protocol):
         """Let go of connections; waits only so long."""
 
 
+class NoAnswerError(BrokerError):
+    """The broker does not answer in time; it may yet."""
+
+
 async def within(seconds: float, what: str, task: Awaitable[T]) -> T:
     """Await, but not for ever.
 
     Raises
     ------
-    BrokerError
+    NoAnswerError
         Where it took longer.
     """
     try:
         return await asyncio.wait_for(task, seconds)
     except TimeoutError:
-        raise BrokerError(what, f"no answer within {seconds:g} s", "check that the broker is up") from None
+        raise NoAnswerError(what, f"no answer within {seconds:g} s", "check that the broker is up") from None
 
 
 def partition_of(key: bytes, partitions: int) -> int:

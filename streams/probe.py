@@ -64,9 +64,10 @@ def _ask(address: str, context: ssl.SSLContext | None, patience: float) -> None:
     with socket.create_connection((host, int(port)), patience) as plain:
         plain.settimeout(patience)
         if context is None:
-            return _exchange(plain)
-        with context.wrap_socket(plain, server_hostname=host) as wrapped:
-            _exchange(wrapped)
+            _exchange(plain)
+        else:
+            with context.wrap_socket(plain, server_hostname=host) as wrapped:
+                _exchange(wrapped)
 
 
 def _exchange(channel: socket.socket) -> None:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
+from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
 from redis.exceptions import RedisError
 
 from .app import App, Role, build
+from .broker import NoAnswerError
 from .connection import Connection
 from .errors import BrokerError
 from .lanes import TRANSIENT
@@ -58,8 +60,7 @@ class Worker:
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
         if not self.settings.transactions:
             log.warning("no transactions: triggers may be sent again after a crash, with the same ids")
-        for name in ("events", *(self.settings.raw if self.role in ("all", "intake") else ())):
-            await app.broker_.partitions(self.settings.topic(name))
+        await self._topics_there()
         app.finalize()
         tasks = [asyncio.create_task(self._watch_kill(store)), asyncio.create_task(self._watch())]
         try:
@@ -83,7 +84,7 @@ class Worker:
         if not isinstance(store, RedisStore):
             return
         told = False
-        while True:
+        while not self._stop.is_set():
             try:
                 for note in await store.check():
                     log.warning(note)
@@ -91,6 +92,25 @@ class Worker:
             except (RedisError, OSError) as error:
                 if not told:
                     log.warning("waits for the state store", at=self.connection.redis.address, because=str(error))
+                    told = True
+            await asyncio.sleep(1.0)
+
+    async def _topics_there(self) -> None:
+        """Wait for the broker; topics that it does not have are an error."""
+        names = ("events", *(self.settings.raw if self.role in ("all", "intake") else ()))
+        told = False
+        while not self._stop.is_set():
+            try:
+                for name in names:
+                    await self.app.broker_.partitions(self.settings.topic(name))
+                return
+            except (KafkaError, OSError, NoAnswerError) as error:
+                if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
+                    raise BrokerError(
+                        self.connection.kafka.address, str(error), "check RAPPORT_KAFKA_USERNAME and its password"
+                    ) from error
+                if not told:
+                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
             await asyncio.sleep(1.0)
 

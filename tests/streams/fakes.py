@@ -38,6 +38,8 @@ class FakeBroker(Broker):
         Without them nobody is fenced, offsets lose their metadata, and of a publish that fails a half is written.
     loops
         Whether outputs to ``events`` come back as records of the log.
+
+    ``faults`` and ``delays`` are for the next publishes, one each; ``wrong`` is what must never happen, in words.
     """
 
     def __init__(self, transactions: bool = True, loops: bool = True) -> None:
@@ -51,6 +53,10 @@ class FakeBroker(Broker):
         self.faults: deque[Fault] = deque()
         self.delays: deque[int] = deque()
         self.wrong: list[str] = []
+        self.start = 0
+        self.identity = "events:1"
+        self.down = False
+        self.publishers: list[_Publisher] = []
 
     def append(self, value: bytes, at: int, key: bytes = b"") -> None:
         """Write a record to the log."""
@@ -60,7 +66,8 @@ class FakeBroker(Broker):
 
     def publisher(self, name: str) -> Publisher:
         """A publisher that is not started."""
-        return _Publisher(self, name)
+        self.publishers.append(_Publisher(self, name))
+        return self.publishers[-1]
 
     async def committed(self, tp: TopicPartition) -> Position | None:
         """What the group has committed."""
@@ -70,7 +77,7 @@ class FakeBroker(Broker):
     async def log(self, tp: TopicPartition) -> Log:
         """The log as it is now."""
         await asyncio.sleep(0)
-        return Log(0, len(self.events), 1, f"{tp.topic}:1")
+        return Log(self.start, len(self.events), 1, self.identity)
 
     async def partitions(self, topic: str) -> int:
         """Every topic has one."""
@@ -98,11 +105,14 @@ class _Publisher:
         self._name = name
         self._epoch = 0
         self._usable = False
+        self.stopped = False
 
     async def start(self) -> None:
         """Fence older publishers of this name, and settle what they left open."""
         broker = self._broker
         await asyncio.sleep(0)
+        if broker.down:
+            raise BrokerError(self._name, "no answer", "check that the broker is up")
         broker.epochs[self._name] += 1
         self._epoch, self._usable = broker.epochs[self._name], True
         if self._name in broker.late:
@@ -133,4 +143,4 @@ class _Publisher:
 
     async def stop(self) -> None:
         """It publishes nothing any more."""
-        self._usable = False
+        self._usable, self.stopped = False, True

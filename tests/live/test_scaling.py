@@ -1,0 +1,81 @@
+"""Six partitions and three workers come to what one partition and one worker come to, for input in order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from models.profile.profile import Profile
+from schemas.codec import encode_event
+from schemas.events import AnyEvent
+from schemas.identity import HandedOver, Linked
+from streams.embedded import Valkey
+from tests.live.cluster import Installation, Job
+from tests.live.kafka import Elsewhere, KafkaServer
+from tests.support import BUSY, stream
+
+pytestmark = pytest.mark.kafka
+
+# The rules answer for good, so no score depends on which examples a model has seen; budgets are kept per partition.
+RULES = BUSY.replace("budget_per_day = 0.05\n", "") + "".join(
+    f"""
+[engine.models."{name}"]
+min_labels = 1_000_000
+estimator = {{ name = ["river.preprocessing.StandardScaler", "river.linear_model.LogisticRegression"] }}
+"""
+    for name in ("churn", "churn.cadence", "engagement", "contact", "buys")
+)
+
+
+def lines() -> Iterator[bytes]:
+    """Events in order of time, as a sender writes them. Without links: when a hand-over arrives is a matter of timing."""
+    for event in stream(11, 1500):
+        if not isinstance(event, (Linked, HandedOver)):
+            known: AnyEvent = event  # type: ignore[assignment]  # of the union
+            yield encode_event(known)
+
+
+def known(profile: Profile) -> Profile:
+    """A profile without what the models' nulls say, which are rates over all customers of a partition."""
+    replace = msgspec.structs.replace
+    pendings = tuple(
+        replace(pending, targets=tuple(replace(target, null=0.0) for target in pending.targets))
+        for pending in profile.pendings
+    )
+    return replace(profile, pendings=pendings)
+
+
+def run(installation: Installation, workers: int) -> tuple[dict[str, Profile], list[bytes], set[tuple[str, str, int]]]:
+    started = [installation.start() for _ in range(workers)]
+    for worker in started:
+        installation.started(worker)
+    installation.play(lines(), only="clickstream")
+    installation.wait()
+    decisions = sorted(installation.values("decisions"))
+    profiles = {customer: known(profile) for customer, profile in installation.profiles().items()}
+    timers = installation.timers()
+    for worker in started:
+        installation.stop(worker)
+    return profiles, decisions, timers
+
+
+def test_more_partitions_and_workers_change_nothing(
+    kafka: KafkaServer | Elsewhere, tmp_path: Path
+) -> None:
+    with Valkey(tmp_path / "valkey") as store:
+        results = []
+        for name, partitions, workers in (("one", 1, 1), ("six", 6, 3)):
+            folder = tmp_path / name
+            folder.mkdir()
+            prefix = f"scale-{tmp_path.name}-{name}-"
+            job = Job(kafka.bootstrap, store.url, prefix + "app", prefix, RULES, raw=("clickstream",))
+            with Installation(job, partitions, folder) as installation:
+                results.append(run(installation, workers))
+        (profiles, decisions, timers), (profiles6, decisions6, timers6) = results
+        assert sum(b'"arm":"treated"' in value for value in decisions) > 20
+        assert decisions6 == decisions
+        assert profiles6 == profiles
+        assert timers6 == timers
