@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all check lint types imports doctest coverage bench-quality bench-speed lock build clean
+.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-stream lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ test: $(STAMP) ## run the fast tests
 test-all: $(STAMP) ## run every test, the slow and the live ones too
 	@$(BIN)/python -m pytest -m ''
 
+test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPORT_KAFKA=host:port takes a given cluster)
+	@RAPPORT_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -m kafka
+
 check: lint types imports doctest coverage ## run everything that must hold before a commit
 
 lint: $(STAMP) ## check style and format
@@ -70,6 +73,9 @@ bench-quality: $(STAMP) ## measure the quality of the models
 
 bench-speed: $(STAMP) ## measure throughput and latency
 	@$(BIN)/python -m benchmarks.speed
+
+bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
+	@$(BIN)/python -m benchmarks.stream
 
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml

@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
+from . import clients
 from .connection import KafkaConnection
 from .errors import BrokerError
 from .outbox import Output
@@ -247,19 +248,23 @@ class Broker:
         return Position(at.offset, int(at.metadata or 0) if str(at.metadata or "0").isdigit() else 0)
 
     async def log(self, tp: TopicPartition) -> Log:
-        """The extent of a partition as it is now."""
+        """The extent of a partition as it is now, and which topic it is of: one made anew under the same name is another."""
         async with self._lock:
             try:
                 reader = await self._started_reader()
                 start = await within(REQUEST_S, "log start", reader.beginning_offsets([tp]))
                 end = await within(REQUEST_S, "log end", reader.end_offsets([tp]))
-                admin = await self._started_admin()
-                (topic,) = await within(REQUEST_S, "a topic", admin.describe_topics([tp.topic]))
             except (KafkaError, OSError, BrokerError):
                 await self._drop_clients()
                 raise
-        partitions = len(topic["partitions"])
-        return Log(start[tp], end[tp], partitions, f"{tp.topic}:{partitions}")
+        # aiokafka does not tell a topic's id
+        partitions, identity = await within(REQUEST_S, "a topic", asyncio.to_thread(self._describe, tp.topic))
+        return Log(start[tp], end[tp], partitions, f"{tp.topic} {identity} of {partitions}")
+
+    def _describe(self, topic: str) -> tuple[int, str]:
+        with clients.admin(self._connection) as admin:
+            (found,) = admin.describe_topics([topic])
+        return len(found["partitions"]), str(found.get("topic_id", ""))
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; raises ``BrokerError`` where it does not exist."""

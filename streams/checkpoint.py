@@ -28,6 +28,7 @@ from .engines import build
 from .errors import StreamError
 from .lanes import FencedError, ReopenError
 from .settings import StreamSettings
+from .stages import Stages
 from .stepping import Cut, Line, read
 from .store import Commit, Meta, Position, Store, Verdict
 
@@ -70,6 +71,7 @@ class EnginePartition:
         self._offsets_at = 0.0
         self._since_snapshot = 0
         self.killed = False
+        self.stages = Stages()
 
     async def open(self) -> int:
         """Take the partition over and settle what earlier workers left; returns the offset to read from.
@@ -90,8 +92,9 @@ class EnginePartition:
         meta = taken.meta
         committed = max(known or Position(0), (meta and meta.pub) or Position(0))
         extent = await self._broker.log(self._tp)
-        self._pos = self._checked(meta, committed, extent.start, extent.end, extent.identity)
-        self._token, self._seq, self._topic = taken.token, meta.seq if meta else 0, extent.identity
+        identity = f"{extent.identity}, {settings.clock} clock"
+        self._pos = self._checked(meta, committed, extent.start, extent.end, identity)
+        self._token, self._seq, self._topic = taken.token, meta.seq if meta else 0, identity
         self._committed = committed
         pending = outbox.decode(taken.outbox)
         if pending.end is not None:
@@ -117,7 +120,7 @@ class EnginePartition:
             raise RefusedError(
                 where,
                 f"a log {identity}, the state belongs to {meta.topic}",
-                "restore the topic, or start anew with another app name: rapport worker --app NAME",
+                "bring the topic and the clock back, or start anew under another name: rapport worker --app NAME",
             )
         if meta is None and committed > Position(0) and start > 0:
             raise RefusedError(
@@ -125,7 +128,8 @@ class EnginePartition:
                 f"no state, and a log that begins at {start}",
                 "restore the state store from a copy that is not older than the log's retention",
             )
-        if not start <= pos.offset <= end:
+        # the embedded broker, which has no transactions, tells too small an end
+        if pos.offset < start or (pos.offset > end and self._broker.transactions):
             raise RefusedError(
                 where,
                 f"a log from {start} to {end}, state at {pos.offset}",
@@ -143,7 +147,8 @@ class EnginePartition:
         """
         most = self._settings.limits.records
         for first in range(0, len(records), most):
-            lines = [read(record) for record in records[first : first + most]]
+            with self.stages("decode"):
+                lines = [read(record) for record in records[first : first + most]]
             while lines:
                 cut = await self._cut(lines)
                 lines = lines[cut.done :]
@@ -156,13 +161,16 @@ class EnginePartition:
             await self._adopt(first)
         until, missing = stepper.reach(lines), stepper.missing(lines)
         if missing or (stepper.next_due is not None and stepper.next_due <= until):
-            loaded = await self._store.load(self._tp.partition, until, self._settings.limits.timers, missing)
-            stepper.take(loaded)
+            with self.stages("load"):
+                loaded = await self._store.load(self._tp.partition, until, self._settings.limits.timers, missing)
+                stepper.take(loaded)
         else:
             stepper.take(None)
         stepper.engine.decider.killed = self.killed or self._settings.engine.campaigns.policy.kill
         n = self._pos.n if lines[0].record.offset == self._pos.offset else 0
-        cut = stepper.cut(lines, n)
+        with self.stages("step"):
+            cut = stepper.cut(lines, n)
+        self.stages.count += cut.done
         self._crash("stepped")
         return cut
 
@@ -181,7 +189,8 @@ class EnginePartition:
         stepper.versions[published.model] = published.version
 
     async def _commit(self, cut: Cut) -> None:
-        await self._settled()
+        with self.stages("publish, waited for"):
+            await self._settled()
         settings = self._settings
         models, examples = None, cut.examples
         if self._inline is not None:
@@ -190,6 +199,7 @@ class EnginePartition:
                 models, examples = self._inline.snapshot(settings.key), []
                 self._since_snapshot = 0
         outputs = cut.emitter.outputs
+        encoding = time.perf_counter()
         commit = Commit(
             token=self._token,
             seq=self._seq,
@@ -202,7 +212,9 @@ class EnginePartition:
             examples=examples,
             models=models,
         )
-        verdict = await self._store.commit(self._tp.partition, commit)
+        self.stages.add("encode", time.perf_counter() - encoding)
+        with self.stages("commit"):
+            verdict = await self._store.commit(self._tp.partition, commit)
         if verdict is Verdict.FENCED:
             raise FencedError(str(self._tp.partition))
         if verdict is Verdict.ROLLED_BACK:

@@ -14,7 +14,17 @@ from models.errors import ModelError
 from models.simulator.config import SimulationError
 from schemas.errors import SchemaError
 
-from .commands import common, examples, importing, replaying, running, schemas_export, simulating, validating
+from .commands import (
+    common,
+    demonstrating,
+    examples,
+    importing,
+    replaying,
+    running,
+    schemas_export,
+    simulating,
+    validating,
+)
 from .errors import StreamError
 from .files import FileError
 from .memory import settle
@@ -29,10 +39,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
-app.command("demo")(simulating.demo)
+app.command("demo")(demonstrating.demo)
 app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
+app.command("play")(playing.play)
+app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("import")(importing.import_file)

@@ -21,25 +21,21 @@ from .errors import BrokerError
 from .probe import probe
 
 ANSWER_S = 10.0
+"""How long the first connection, and each request, may take, seconds."""
 _TOLD = 200
 
 
 @contextmanager
-def admin(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+def admin(connection: KafkaConnection) -> Iterator[Any]:
     """A ``KafkaAdminClient``.
-
-    Parameters
-    ----------
-    answer_s
-        How long the first connection, and each request, may take.
 
     Raises
     ------
     BrokerError
         Where no broker answers in time, or one refuses the log-in or a request.
     """
-    with _told(connection, answer_s):
-        client = KafkaAdminClient(**connection.kafka_python(), **_limits(answer_s))
+    with _told(connection):
+        client = KafkaAdminClient(**connection.kafka_python(), **_limits())
         try:
             yield client
         finally:
@@ -47,12 +43,12 @@ def admin(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[A
 
 
 @contextmanager
-def reader(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+def reader(connection: KafkaConnection) -> Iterator[Any]:
     """A ``KafkaConsumer`` of committed records, without a group: it commits nothing, and no worker notices it."""
-    with _told(connection, answer_s):
+    with _told(connection):
         client = KafkaConsumer(
             **connection.kafka_python(),
-            **_limits(answer_s),
+            **_limits(),
             group_id=None,
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -67,40 +63,41 @@ def reader(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[
 
 
 @contextmanager
-def sender(connection: KafkaConnection, answer_s: float = ANSWER_S) -> Iterator[Any]:
+def sender(connection: KafkaConnection) -> Iterator[Any]:
     """A ``KafkaProducer`` that neither doubles a record nor lets one overtake another."""
-    with _told(connection, answer_s):
+    with _told(connection):
         client = KafkaProducer(
             **connection.kafka_python(),
-            **_limits(answer_s),
+            **_limits(),
             acks="all",
             enable_idempotence=True,
-            max_block_ms=int(answer_s * 1000),
-            delivery_timeout_ms=int(answer_s * 3000),
+            max_block_ms=int(ANSWER_S * 1000),
+            delivery_timeout_ms=int(ANSWER_S * 3000),
             linger_ms=5,
+            max_request_size=16 << 20,  # it is the topic's limit that counts
             allow_auto_create_topics=False,
             metrics_enabled=False,
         )
         try:
             yield client
         finally:
-            client.close(answer_s)
+            client.close(ANSWER_S)
 
 
-def _limits(answer_s: float) -> dict[str, Any]:
+def _limits() -> dict[str, Any]:
     return {
         "client_id": "rapport",
-        "bootstrap_timeout_ms": int(answer_s * 1000),
-        "request_timeout_ms": int(answer_s * 1000),
+        "bootstrap_timeout_ms": int(ANSWER_S * 1000),
+        "request_timeout_ms": int(ANSWER_S * 1000),
         "reconnect_backoff_max_ms": 1000,
     }
 
 
 @contextmanager
-def _told(connection: KafkaConnection, answer_s: float) -> Iterator[None]:
+def _told(connection: KafkaConnection) -> Iterator[None]:
     """The library's errors as ours."""
     where = connection.address
-    probe(connection, answer_s)
+    probe(connection, ANSWER_S)
     try:
         yield
     except SaslAuthenticationFailedError as error:

@@ -11,50 +11,34 @@ and ``rapport-arrived``, when it first arrived, for raw topics get their timesta
 from __future__ import annotations
 
 import re
-import time
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
+from kafka.errors import (  # type: ignore[import-untyped]  # it ships no types
+    InvalidTimestampError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+)
 
 from schemas.codec import decode_dead_letter
 from schemas.dead_letters import DeadLetter
 from schemas.errors import SchemaError
 
-from . import clients
+from . import clients, log_reader
 from .connection import KafkaConnection
-from .errors import BrokerError, TopicError
+from .errors import TopicError
+from .log_reader import Origin, Progress, Record
 from .topic_plan import DEAD_LETTERS, TopicPlan
 
 REDRIVEN = "rapport-redriven"
 ARRIVED = "rapport-arrived"
 
-POLL_MS = 500
-AT_ONCE = 500
-NEAR = 1000
-"""Offsets that are rather read past than jumped over."""
-
-Progress = Callable[[int, int], None]
-"""Called with how many are done, and of how many."""
+# What is wrong with one record only, and must not keep the others from being sent.
+_REFUSALS = (InvalidTimestampError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 _ORIGIN = re.compile(r"([A-Za-z0-9._-]{1,249})\[([0-9]{1,9})\]@([0-9]{1,18})", re.ASCII)
-
-
-class Origin(NamedTuple):
-    """Where a record lies in the log.
-
-    >>> str(Origin("clickstream", 0, 7))
-    'clickstream[0]@7'
-    """
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}[{self.partition}]@{self.offset}"
 
 
 def origin(text: str) -> Origin | None:
@@ -128,14 +112,13 @@ class Letters:
 
     def __iter__(self) -> Iterator[DeadLetter]:
         with clients.reader(self._connection) as consumer:
-            numbers = consumer.partitions_for_topic(self._topic)
-            if not numbers:
+            if not consumer.partitions_for_topic(self._topic):
                 raise TopicError(
                     self._topic,
                     f"no such topic on {self._connection.address}",
                     "create the topics: rapport topics create; or name their --prefix",
                 )
-            for record in _all(consumer, [TopicPartition(self._topic, n) for n in sorted(numbers)], self._progress):
+            for record in log_reader.whole(consumer, self._topic, self._progress):
                 try:
                     letter = decode_dead_letter(record.value or b"")
                 except SchemaError:
@@ -216,8 +199,8 @@ def candidates(letters: Iterable[DeadLetter], plan: TopicPlan) -> Candidates:
     return found
 
 
-def content(connection: KafkaConnection, letter: DeadLetter, plan: TopicPlan) -> Any | None:
-    """The record that a letter speaks of, as the consumer gives it; None where it is gone or was never in the log."""
+def content(connection: KafkaConnection, letter: DeadLetter, plan: TopicPlan) -> Record | None:
+    """The record that a letter speaks of; None where it is gone or was never in the log."""
     found = candidates([letter], plan)
     with clients.reader(connection) as consumer:
         return next(_refused(consumer, found.letters), None)
@@ -231,12 +214,20 @@ class Redriven:
     ----------
     sent
         Acknowledged by the broker, by raw topic.
+    refused
+        Not taken by the broker, as it takes no record of that size or time any more.
     gone
         No longer in their topics.
     """
 
-    sent: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    sent: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     gone: int = 0
+
+    @property
+    def done(self) -> int:
+        """All that were found."""
+        return self.sent.total() + self.refused
 
 
 def redrive(
@@ -251,116 +242,68 @@ def redrive(
     BrokerError
         Where no broker answers, or one does not acknowledge; what was sent until then stays sent.
     """
-    done = Redriven()
+    result = Redriven()
     waiting: deque[Any] = deque()
     with clients.reader(connection) as consumer, clients.sender(connection) as producer:
         for record in _refused(consumer, letters):
-            waiting.append(
-                producer.send(
-                    record.topic,
-                    record.value,
-                    key=record.key,
-                    headers=_headers(record),
-                    partition=record.partition,
-                    timestamp_ms=record.timestamp,
-                )
-            )
-            if len(waiting) >= AT_ONCE:
-                _await(waiting, done)
+            try:
+                waiting.append(_again(producer, record))
+            except _REFUSALS:
+                result.refused += 1
+            if len(waiting) >= log_reader.AT_ONCE:
+                _await(waiting, result)
                 if progress is not None:
-                    progress(sum(done.sent.values()), len(letters))
-        _await(waiting, done)
-    done.gone = len(letters) - sum(done.sent.values())
+                    progress(result.done, len(letters))
+        _await(waiting, result)
+    result.gone = len(letters) - result.done
     if progress is not None:
         progress(len(letters), len(letters))
-    return done
+    return result
 
 
-def _await(waiting: deque[Any], done: Redriven) -> None:
+def _again(producer: Any, record: Record) -> Any:
+    return producer.send(
+        record.origin.topic,
+        # The client writes no record that is empty altogether; an empty value is refused for the same reason.
+        b"" if record.value is None and record.key is None else record.value,
+        key=record.key,
+        headers=_headers(record),
+        partition=record.origin.partition,
+        timestamp_ms=record.timestamp if record.timestamp >= 0 else None,
+    )
+
+
+def _await(waiting: deque[Any], result: Redriven) -> None:
     while waiting:
-        done.sent[waiting.popleft().get(3 * clients.ANSWER_S).topic] += 1
+        future = waiting.popleft()
+        try:
+            result.sent[future.get(3 * clients.ANSWER_S).topic] += 1
+        except _REFUSALS:
+            result.refused += 1
 
 
-def _headers(record: Any) -> list[tuple[str, bytes]]:
+def _headers(record: Record) -> list[tuple[str, bytes]]:
     """A record's own, and where it comes from; one that was sent again before keeps its first origin."""
-    headers = list(record.headers)
+    headers = [(name, value or b"") for name, value in record.headers]  # the client writes no null
     names = {name for name, _ in headers}
     if REDRIVEN not in names:
-        headers.append((REDRIVEN, str(Origin(record.topic, record.partition, record.offset)).encode()))
+        headers.append((REDRIVEN, str(record.origin).encode()))
         headers.append((ARRIVED, str(record.timestamp).encode()))
     return headers
 
 
-def _refused(consumer: Any, letters: Mapping[Origin, DeadLetter]) -> Iterator[Any]:
+def _refused(consumer: Any, letters: Mapping[Origin, DeadLetter]) -> Iterator[Record]:
     """The records of letters that are still there, by partition and offset."""
-    by_partition: dict[TopicPartition, list[Origin]] = defaultdict(list)
-    for at in sorted(letters):
-        by_partition[TopicPartition(at.topic, at.partition)].append(at)
-    for partition, origins in by_partition.items():
-        # An unknown partition would be waited for.
-        if partition.partition not in (consumer.partitions_for_topic(partition.topic) or ()):
-            continue
-        for record in _at(consumer, partition, [at.offset for at in origins]):
-            letter = letters[Origin(record.topic, record.partition, record.offset)]
-            if _is_that(record, letter):
+    by_partition: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for place in sorted(letters):
+        by_partition[place.topic, place.partition].append(place.offset)
+    for (topic, number), offsets in by_partition.items():
+        for record in log_reader.at(consumer, topic, number, offsets):
+            if _is_that(record, letters[record.origin]):
                 yield record
 
 
-def _is_that(record: Any, letter: DeadLetter) -> bool:
-    """Whether it is the record that was refused: another may lie there after a topic was made anew."""
-    arrived = dict(record.headers).get(ARRIVED, str(record.timestamp).encode())
-    size = len(record.value or b"")
-    return size == letter.size and (not letter.received_at or arrived == str(letter.received_at).encode())
-
-
-def _at(consumer: Any, partition: TopicPartition, offsets: list[int]) -> Iterator[Any]:
-    """The records at ascending offsets of a partition, as far as they exist."""
-    consumer.assign([partition])
-    start = consumer.beginning_offsets([partition])[partition]
-    end = consumer.end_offsets([partition])[partition]
-    wanted = deque(offset for offset in offsets if start <= offset < end)
-    while wanted:
-        consumer.seek(partition, wanted[0])
-        for record in _until(consumer, {partition: end}):
-            while wanted and wanted[0] < record.offset:
-                wanted.popleft()  # a marker, or of a transaction that was given up
-            if wanted and wanted[0] == record.offset:
-                wanted.popleft()
-                yield record
-            if not wanted or wanted[0] > record.offset + NEAR:
-                break
-        else:
-            return
-
-
-def _all(consumer: Any, partitions: list[TopicPartition], progress: Progress | None) -> Iterator[Any]:
-    """All committed records of partitions, up to where they end now."""
-    consumer.assign(partitions)
-    start, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-    total = sum(end[partition] - start[partition] for partition in partitions)
-    for partition in partitions:
-        consumer.seek(partition, start[partition])
-    for number, record in enumerate(_until(consumer, end), 1):
-        if progress is not None and number % AT_ONCE == 0:
-            progress(number, total)
-        yield record
-
-
-def _until(consumer: Any, end: Mapping[TopicPartition, int]) -> Iterator[Any]:
-    """What is assigned, from its positions to ``end``; offsets without a record, as markers have, are passed over."""
-    heard = time.monotonic()
-    left = {partition for partition, last in end.items() if consumer.position(partition) < last}
-    while left:
-        before = {partition: consumer.position(partition) for partition in left}
-        for partition, records in consumer.poll(timeout_ms=POLL_MS, max_records=AT_ONCE).items():
-            for record in records:
-                if record.offset < end[partition]:
-                    yield record
-        if any(consumer.position(partition) != before[partition] for partition in left):
-            heard = time.monotonic()
-        elif time.monotonic() - heard > clients.ANSWER_S:
-            names = ", ".join(f"{partition.topic}[{partition.partition}]" for partition in sorted(left))
-            raise BrokerError(
-                names, f"no record within {clients.ANSWER_S:g} s where some must be", "check the broker, then try again"
-            )
-        left = {partition for partition in left if consumer.position(partition) < end[partition]}
+def _is_that(record: Record, letter: DeadLetter) -> bool:
+    """Whether it is the record that was refused: another lies there, and came later, once a topic was made anew."""
+    came_before = not letter.received_at or record.timestamp <= letter.received_at
+    return came_before and len(record.value or b"") == letter.size

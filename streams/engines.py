@@ -41,7 +41,14 @@ async def build(settings: StreamSettings, store: Store, broker: Broker, partitio
     def emitter() -> Emitter:
         return Emitter(settings.prefix, f"rapport/{settings.app}", examples=not inline)
 
-    stepper = Stepper(engine, learner if inline else None, await sources(settings, broker), emitter, settings.limits)
+    stepper = Stepper(
+        engine,
+        learner if inline else None,
+        await sources(settings, broker),
+        emitter,
+        settings.limits,
+        settings.clock,
+    )
     stepper.restore(state)
     if not inline:
         adopted = msgspec.msgpack.decode(state, type=State).models if state else {}

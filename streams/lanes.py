@@ -74,7 +74,9 @@ class Work(Protocol):
 class Lane:
     """One assigned partition and its task."""
 
-    def __init__(self, tp: TopicPartition, work: Work, session_s: float, crash: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, tp: TopicPartition, work: Work, session_s: float, crash: Callable[[BaseException], None]
+    ) -> None:
         self.tp = tp
         self.work = work
         self.open = False

@@ -59,7 +59,11 @@ class LiveShop:
         config, started = self.shop, time.monotonic()
         until = config.start_ms + config.days * DAY_MS
         reader = KafkaConsumer(
-            *TRIGGERS, **self.kafka.kafka_python(), group_id=None, auto_offset_reset="earliest", enable_auto_commit=False
+            *TRIGGERS,
+            **self.kafka.kafka_python(),
+            group_id=None,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
         )
         try:
             with Player(self.kafka) as player:

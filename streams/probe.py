@@ -86,7 +86,7 @@ def _nobody(connection: KafkaConnection, answer_s: float, error: OSError | None)
     reason = "timed out" if error is None or isinstance(error, TimeoutError) else error.strerror or str(error)
     remedy = "start one, or name another with --kafka HOST:PORT or RAPPORT_KAFKA"
     # Two ends that speak differently show as one of these.
-    if isinstance(error, _OddAnswerError | ssl.SSLError | TimeoutError):
+    if isinstance(error, _OddAnswerError | ssl.SSLError | TimeoutError | ConnectionResetError | BrokenPipeError):
         remedy += f"; check too that its port speaks RAPPORT_KAFKA_SECURITY={connection.security}"
     found = f"no broker that answers within {answer_s:g} s ({printable(reason)})"
     return BrokerError(connection.address, found, remedy)

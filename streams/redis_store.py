@@ -81,9 +81,7 @@ class RedisStore:
         for member, score in zip(due[::2], due[1::2], strict=True):
             customer, _, kind = member.decode().partition("\0")
             timers.append((int(float(score)), customer, kind))
-        profiles = {
-            customer.decode(): data for customer, data in zip(wanted, found, strict=True) if data is not None
-        }
+        profiles = {customer.decode(): data for customer, data in zip(wanted, found, strict=True) if data is not None}
         return Loaded(timers[:limit], len(timers) > limit, int(float(later[1])) if later else None, profiles)
 
     async def commit(self, partition: int, commit: Commit) -> Verdict:

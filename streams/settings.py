@@ -7,8 +7,7 @@ from typing import Literal
 
 from models.policy.reading import Settings
 from schemas.intake import IntakeOptions
-
-RAW = ("clickstream", "transactions", "feedback", "outcomes")
+from schemas.routing import RAW_TOPICS
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class StreamSettings:
     prefix: str = ""
     engine: Settings = field(default_factory=Settings)
     intake: IntakeOptions = field(default_factory=IntakeOptions)
-    raw: tuple[str, ...] = RAW
+    raw: tuple[str, ...] = RAW_TOPICS
     clock: Literal["wall", "event"] = "wall"
     learning: Literal["auto", "inline", "topic"] = "auto"
     transactions: bool = True

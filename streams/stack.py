@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+import redis
+
 from . import embedded, topics
 from .connection import kafka_from_environment
 from .errors import StreamError
@@ -72,6 +74,9 @@ class Stack:
     def __enter__(self) -> Self:
         try:
             self._servers = embedded.start(self._folder)
+            # the embedded broker forgets its topics when it stops, and state without its log is none
+            with redis.Redis.from_url(self._servers.redis) as store:
+                store.flushdb()
             topics.create(
                 kafka_from_environment({}, self._servers.kafka),
                 TopicPlan(partitions=1, raw_partitions=1, clock=self._clock),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from aiokafka.structs import ConsumerRecord
@@ -84,6 +84,8 @@ class Stepper:
         The ways in that partition time waits for.
     emitter
         Makes an empty emitter for a commit.
+    clock
+        Which ticks count; the other kind is refused.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Stepper:
         sources: Sequence[str],
         emitter: Callable[[], Emitter],
         limits: Limits,
+        clock: Literal["event", "wall"] = "wall",
     ) -> None:
+        self._clock = clock
         self.engine = engine
         self._learner = learner
         self._emitter = emitter
@@ -126,7 +130,7 @@ class Stepper:
         marks = dict(partition.marks)
         until = min(marks.values()) if marks else partition.clock
         for line in lines:
-            if line.event is not None:
+            if line.event is not None and not (isinstance(line.event, Tick) and line.event.clock != self._clock):
                 until = max(until, partition.reach(line.event) if marks else line.event.occurred_at)
         partition.marks.update(marks)
         return until
@@ -138,7 +142,9 @@ class Stepper:
             dict.fromkeys(
                 line.event.customer
                 for line in lines
-                if line.event is not None and line.event.customer not in cache and not isinstance(line.event, (Tick, ModelPublished))
+                if line.event is not None
+                and line.event.customer not in cache
+                and not isinstance(line.event, (Tick, ModelPublished))
             )
         )
 
@@ -175,6 +181,9 @@ class Stepper:
             emitter.start(offset, n if index == 0 else 0)
             if line.event is None:
                 self._dead(line, emitter)
+                continue
+            if isinstance(line.event, Tick) and line.event.clock != self._clock:
+                self.counts["tick_of_another_clock"] += 1
                 continue
             if isinstance(line.event, ModelPublished):
                 if index:  # its version is loaded between two cuts
@@ -214,7 +223,9 @@ class Stepper:
         record, error = line.record, line.error
         assert error is not None
         origin = f"{record.topic}[{record.partition}]@{record.offset}"
-        emitter.dead(dead_letter(error, record.value or b"", origin, max(0, record.timestamp)), max(0, record.timestamp))
+        emitter.dead(
+            dead_letter(error, record.value or b"", origin, max(0, record.timestamp)), max(0, record.timestamp)
+        )
         self.counts["unreadable"] += 1
 
     def _close(

@@ -200,7 +200,7 @@ def _survey(admin: Any, topics: Iterable[Topic]) -> list[Found]:
         if code:
             raise for_code(code)(name)
         partitions = entry["partitions"]
-        copies = min((len(partition["replica_nodes"]) for partition in partitions), default=0)
+        copies = min((len(set(partition["replica_nodes"])) for partition in partitions), default=0)
         found.append(Found(topic, len(partitions), copies, {}))
     told = _settings(admin, [each.topic.name for each in found if each.partitions])
     return [replace(each, settings=told.get(each.topic.name, {})) for each in found]

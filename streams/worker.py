@@ -70,6 +70,10 @@ class Worker:
         finally:
             for task in tasks:
                 task.cancel()
+            for lane in app.lanes:
+                if (stages := getattr(lane.work, "stages", None)) is not None and stages.count:
+                    at = f"{lane.tp.topic}/{lane.tp.partition}"
+                    log.info("stages", at=at, records=stages.count, microseconds=stages.microseconds())
             await app.lanes.stop(10.0)
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(app.stop(), 15)
@@ -146,7 +150,9 @@ class Worker:
                 if lane.processed != at or lane.drained or not lane.open:
                     seen[lane.tp] = (lane.processed, now)
                 elif now - since > STALL_S:
-                    self.crash(BrokerError(f"{lane.tp.topic}/{lane.tp.partition}", f"no progress for {STALL_S:g} s", "restart"))
+                    self.crash(
+                        BrokerError(f"{lane.tp.topic}/{lane.tp.partition}", f"no progress for {STALL_S:g} s", "restart")
+                    )
 
 
 def run(worker_of: Callable[[], Worker]) -> int:

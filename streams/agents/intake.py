@@ -17,6 +17,7 @@ from schemas.intake import Intake
 from ..broker import Broker, Publisher
 from ..emitting import Emitter
 from ..settings import StreamSettings
+from ..stages import Stages
 from ..store import Position
 
 REDRIVEN = "rapport-redriven"
@@ -54,6 +55,7 @@ class IntakePartition:
         self._ticked = 0
         self._tick_after = 0.0
         self.counts: Counter[str] = Counter()
+        self.stages = Stages()
 
     async def open(self) -> int:
         """Fence the predecessor, then read from what is committed; from the beginning where nothing is."""
@@ -74,10 +76,13 @@ class IntakePartition:
         for first in range(0, len(records), most):
             part = records[first : first + most]
             emitter = Emitter(self._settings.prefix, "rapport/intake", examples=False)
-            for record in part:
-                self._read(record, emitter)
+            with self.stages("intake: decode"):
+                for record in part:
+                    self._read(record, emitter)
             self._next = part[-1].offset + 1
-            await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
+            with self.stages("intake: publish"):
+                await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
+            self.stages.count += len(part)
 
     def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
         emitter.start(record.offset, 0)

@@ -101,6 +101,8 @@ def up(
 ) -> None:
     """Bring up broker, state store and one worker on this machine, and leave them running until Ctrl-C.
 
+    Example: rapport up
+
     Then, in another terminal: rapport play shop.jsonl.gz --kafka ADDRESS --speed 600x
 
     The embedded broker keeps its topics in memory and has no transactions: for trying, not for production.

@@ -15,7 +15,6 @@ from typing import Any, Literal
 import msgspec
 import redis
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # it ships no types
-
 from kafka.errors import KafkaError  # type: ignore[import-untyped]  # it ships no types
 
 from models.draft import Step
@@ -29,11 +28,11 @@ from schemas.base import Event
 from schemas.codec import decode_event, encode_conversion, encode_decision
 from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver
+from schemas.routing import RAW_TOPICS
 from streams import topics
 from streams.connection import kafka_from_environment
 from streams.player import Player
 from streams.redis_store import RedisStore
-from streams.settings import RAW
 from streams.topic_plan import TopicPlan
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +47,7 @@ class Job(msgspec.Struct):
     app: str
     prefix: str
     campaigns: str
-    raw: tuple[str, ...] = RAW
+    raw: tuple[str, ...] = RAW_TOPICS
     role: Literal["all", "intake", "engine", "learner"] = "all"
     transactions: bool = True
     records: int = 500
@@ -237,9 +236,9 @@ class Truth:
 
     def run(self, log: Iterable[bytes]) -> Truth:
         """Step over the log's values; messages in it were written there by the engine."""
-        events = (event for value in log if not isinstance(event := decode_event(value), ModelPublished))
-        for event, now in self.partition.plan(events):
-            self._step(event, now)
+        events = (event for event in map(decode_event, log) if not isinstance(event, ModelPublished))
+        for planned, now in self.partition.plan(events):
+            self._step(planned, now)
         return self
 
     def _step(self, event: Event, now: int) -> None:

@@ -62,9 +62,7 @@ def run(installation: Installation, workers: int) -> tuple[dict[str, Profile], l
     return profiles, decisions, timers
 
 
-def test_more_partitions_and_workers_change_nothing(
-    kafka: KafkaServer | Elsewhere, tmp_path: Path
-) -> None:
+def test_more_partitions_and_workers_change_nothing(kafka: KafkaServer | Elsewhere, tmp_path: Path) -> None:
     with Valkey(tmp_path / "valkey") as store:
         results = []
         for name, partitions, workers in (("one", 1, 1), ("six", 6, 3)):

@@ -12,19 +12,19 @@ from uuid import uuid4
 import pytest
 
 from models.policy.reading import read
+from models.profile.profile import Profile
 from models.simulator.config import DAY_MS, ShopConfig
 from models.simulator.shop import Shop
-from models.profile.profile import Profile
 from schemas.intake import Intake
+from schemas.routing import RAW_TOPICS
 from streams.embedded import Valkey
-from streams.settings import RAW
 from tests.live.cluster import Installation, Job, Truth, from_outside
 from tests.live.kafka import Elsewhere, KafkaServer
 from tests.support import BUSY
 
 pytestmark = pytest.mark.kafka
 
-SOURCES = tuple(f"{topic}/0" for topic in RAW)
+SOURCES = tuple(f"{topic}/0" for topic in RAW_TOPICS)
 POINTS = ("taken", "stepped", "committed", "sent", "offsets", "transaction", "published")
 
 
@@ -48,7 +48,9 @@ Install = Callable[..., Installation]
 def install(kafka: KafkaServer | Elsewhere, store: Valkey, tmp_path: Path) -> Iterator[Install]:
     made: list[Installation] = []
 
-    def make(partitions: int = 1, campaigns: str = BUSY, raw: tuple[str, ...] = RAW, **settings: object) -> Installation:
+    def make(
+        partitions: int = 1, campaigns: str = BUSY, raw: tuple[str, ...] = RAW_TOPICS, **settings: object
+    ) -> Installation:
         name = f"t{uuid4().hex[:10]}"
         folder = tmp_path / name
         folder.mkdir()

@@ -273,7 +273,7 @@ def test_simulate_writes_events_and_truth(rapport: Rapport, tmp_path: Path) -> N
 
 
 def test_the_demo_ends_with_the_figures_and_what_to_try_next(rapport: Rapport) -> None:
-    ended = rapport("demo", "--customers", 150, "--days", 14)
+    ended = rapport("demo", "--in-process", "--customers", 150, "--days", 14)
     assert ended.code == 0
     first, *rest = ended.out.splitlines()
     assert first.startswith("Simulated shop")
@@ -285,6 +285,14 @@ def test_the_demo_ends_with_the_figures_and_what_to_try_next(rapport: Rapport) -
         "rapport validate examples/campaigns.toml",
     ):
         assert said in ended.out
+
+
+def test_the_demo_brings_up_a_stream_and_takes_it_down(rapport: Rapport) -> None:
+    ended = rapport("demo", "--customers", 300, "--days", 10, "--speed", 20)
+    assert ended.code == 0
+    assert "cart-abandonment -> reminder by email  because cart_value is " in ended.out
+    assert "0 came twice" in ended.out
+    assert "What to try next" in ended.out
 
 
 def test_schemas_export(rapport: Rapport, tmp_path: Path) -> None:

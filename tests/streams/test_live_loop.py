@@ -55,7 +55,7 @@ class Running:
     async def cart_left(self, customer: str, at: int) -> None:
         """The customer puts something into a cart, and an hour and a half goes by."""
         event = add(at, customer)
-        await asyncio.to_thread(self.player.send, encode_event(event))  # type: ignore[arg-type]  # of the union
+        await asyncio.to_thread(self.player.send, encode_event(event))
         await asyncio.to_thread(self.player.tick, at + 90 * MINUTE_MS)
         await asyncio.to_thread(self.player.flush)
 
