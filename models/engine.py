@@ -68,7 +68,7 @@ class Engine:
         profile
             The customer's profile; None where there is none yet.
         now
-            Partition time, milliseconds UTC; never below an earlier call's.
+            The time of the step, milliseconds UTC; where the customer has come further already, that time stands.
 
         Returns
         -------
@@ -77,6 +77,8 @@ class Engine:
         """
         if profile is None:
             profile = Profile(event.customer, clock=now)
+        elif now < profile.clock:
+            now = profile.clock
         draft = Draft(profile, event, now)
         if isinstance(event, TimerDue):
             self._fire(draft, event)

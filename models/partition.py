@@ -28,7 +28,9 @@ class Partition:
         Milliseconds UTC to start from.
     sources
         Names of the ways in (``Event.via``) that time waits for: timers fire up to the least of the highest times seen
-        by each, so that a backlog in one can never make a cart look left. Empty: every event moves time, as in a file.
+        by each, so that a backlog in one can never make a cart look left. Then the sources may be out of step, and each
+        event and timer has its own time; the engine sees to it that a customer's time never goes back. Empty: every event
+        moves time, as in a file.
     """
 
     def __init__(self, clock: int = 0, sources: Iterable[str] = ()) -> None:
@@ -53,7 +55,7 @@ class Partition:
         return min(marks.values())
 
     def plan(self, events: Iterable[Event], until: int | None = None) -> Iterator[tuple[Event, int]]:
-        """Events with the timers that fall due before each, and partition time for each.
+        """Events with the timers that fall due before each, and the time of each.
 
         Where timers beyond ``horizon`` are due before an event, it ends there: load them, and plan that event again.
 
@@ -70,12 +72,14 @@ class Partition:
                 yield from self._fire(due)
             if self.short_of(due):
                 return
-            if isinstance(event, Tick):
+            if self.marks:
                 self.clock = max(self.clock, due)
-                continue
-            if event.occurred_at > self.clock:
-                self.clock = event.occurred_at
-            yield event, self.clock
+                if not isinstance(event, Tick):
+                    yield event, event.occurred_at
+            else:
+                self.clock = max(self.clock, event.occurred_at)
+                if not isinstance(event, Tick):
+                    yield event, self.clock
         if until is not None:
             yield from self._fire(until)
             self.clock = max(self.clock, until)
@@ -99,7 +103,7 @@ class Partition:
                 continue
             del self._due[key]
             self.clock = max(self.clock, due)
-            yield timer_due(customer, kind, due), self.clock
+            yield timer_due(customer, kind, due), due if self.marks else self.clock
 
     def apply(self, customer: str, step: Step) -> None:
         """Take note of the timers that a step set or took away."""

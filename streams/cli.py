@@ -16,13 +16,17 @@ from schemas.errors import SchemaError
 
 from .commands import (
     common,
+    dead_letters,
     demonstrating,
     examples,
     importing,
+    playing,
+    recording,
     replaying,
     running,
     schemas_export,
     simulating,
+    topics,
     validating,
 )
 from .errors import StreamError
@@ -51,6 +55,8 @@ app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
 app.command("example")(examples.example)
 app.command("validate")(validating.validate)
+app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schemas_export.app, name="schemas")
 
 EXPECTED = (FileError, ModelError, SchemaError, SimulationError, StreamError)

@@ -64,13 +64,17 @@ def reader(connection: KafkaConnection) -> Iterator[Any]:
 
 @contextmanager
 def sender(connection: KafkaConnection) -> Iterator[Any]:
-    """A ``KafkaProducer`` that neither doubles a record nor lets one overtake another."""
+    """A ``KafkaProducer``: records stay in order, a repeated request may double one.
+
+    It is not idempotent, for the library gives such a producer up for good once a broker refuses a single record.
+    """
     with _told(connection):
         client = KafkaProducer(
             **connection.kafka_python(),
             **_limits(),
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=False,
+            max_in_flight_requests_per_connection=1,  # so that a repeated request overtakes none
             max_block_ms=int(ANSWER_S * 1000),
             delivery_timeout_ms=int(ANSWER_S * 3000),
             linger_ms=5,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from kafka import KafkaConsumer  # type: ignore[import-untyped]  # it ships no types
 
 from models.simulator.config import DAY_MS, ShopConfig
@@ -16,11 +17,13 @@ from schemas.base import HOUR_MS
 from schemas.codec import decode_decision
 from schemas.decisions import Decision
 
-from .connection import KafkaConnection
+from .connection import KafkaConnection, RedisConnection
 from .player import Player
+from .redis_store import key
+from .stepping import State
 
 TRIGGERS = ("offers", "nudges", "recommendations", "leads", "replies")
-CATCH_UP_S = 15.0
+CATCH_UP_S = 60.0
 
 
 @dataclass
@@ -29,17 +32,21 @@ class LiveShop:
 
     Parameters
     ----------
-    kafka
-        The broker.
+    kafka, redis
+        The broker, and the state store: it tells how far the engine has come.
     shop
         The shop's known truth.
     days_per_second
         Simulated days to a second of the wall.
+    app
+        The installation's name.
     """
 
     kafka: KafkaConnection
+    redis: RedisConnection
     shop: ShopConfig
     days_per_second: float
+    app: str = "rapport"
     sent: int = 0
     latest: deque[Decision] = field(default_factory=lambda: deque(maxlen=20))
     triggers: Counter[str] = field(default_factory=Counter)
@@ -49,6 +56,7 @@ class LiveShop:
     def __post_init__(self) -> None:
         self.world = Shop(self.shop)
         self._seen: set[str] = set()
+        self._store: Any = self.redis.sync_client()
 
     def live(self) -> Iterator[int]:
         """Let the shop live through its days; yields its time (milliseconds UTC) after each hour.
@@ -81,14 +89,20 @@ class LiveShop:
             self._drain(reader, started)
         finally:
             reader.close()
+            self._store.close()
 
     def _drain(self, reader: Any, started: float) -> None:
-        """Until nothing has come for a moment."""
-        quiet_since = time.monotonic()
-        until = quiet_since + CATCH_UP_S
-        while time.monotonic() - quiet_since < 2.0 and time.monotonic() < until:
-            if self._arrived(reader, 0.2, started):
-                quiet_since = time.monotonic()
+        """Until the engine has come to the shop's present, and a moment longer."""
+        until = time.monotonic() + CATCH_UP_S
+        while self._reached() < self.world.now_ms and time.monotonic() < until:
+            self._arrived(reader, 0.1, started)
+        self._arrived(reader, 1.0, started)
+
+    def _reached(self) -> int:
+        """Partition time as it is stored, milliseconds UTC."""
+        stored = self._store.hget(key(self.app, 0, "meta"), "state")
+        marks = msgspec.msgpack.decode(stored, type=State).marks if stored else {}
+        return min(marks.values(), default=0)
 
     def _arrived(self, reader: Any, seconds: float, started: float) -> list[Decision]:
         until = time.monotonic() + seconds

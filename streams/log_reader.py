@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
@@ -62,15 +62,16 @@ def whole(consumer: Any, topic: str, progress: Progress | None = None) -> Iterat
         Where the broker stops answering.
     """
     partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    consumer.assign(partitions)
-    start, end = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
-    total = sum(end[partition] - start[partition] for partition in partitions)
-    for partition in partitions:
-        consumer.seek(partition, start[partition])
-    for number, record in enumerate(_until(consumer, end), 1):
-        if progress is not None and number % AT_ONCE == 0:
-            progress(number, total)
-        yield record
+    extents = {partition: _extent(consumer, partition) for partition in partitions}
+    total = sum(extent.most - extent.start for extent in extents.values())
+    count = 0
+    for partition, extent in extents.items():
+        consumer.assign([partition])
+        for record in _forward(consumer, partition, extent.start, extent):
+            count += 1
+            if progress is not None and count % AT_ONCE == 0:
+                progress(count, total)
+            yield record
 
 
 def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[Record]:
@@ -84,13 +85,10 @@ def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[R
     if number not in (consumer.partitions_for_topic(topic) or ()):
         return  # an unknown partition would be waited for
     partition = TopicPartition(topic, number)
-    consumer.assign([partition])
-    start = consumer.beginning_offsets([partition])[partition]
-    end = consumer.end_offsets([partition])[partition]
-    wanted = deque(offset for offset in offsets if start <= offset < end)
+    extent = _extent(consumer, partition)
+    wanted = deque(offset for offset in offsets if extent.start <= offset < extent.most)
     while wanted:
-        consumer.seek(partition, wanted[0])
-        for record in _until(consumer, {partition: end}):
+        for record in _forward(consumer, partition, wanted[0], extent):
             while wanted and wanted[0] < record.origin.offset:
                 wanted.popleft()  # a marker, or of a transaction that was given up
             if wanted and wanted[0] == record.origin.offset:
@@ -102,22 +100,51 @@ def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[R
             return
 
 
-def _until(consumer: Any, end: Mapping[TopicPartition, int]) -> Iterator[Record]:
-    """What is assigned, from its positions to ``end``; offsets without a record, as markers have, are passed over."""
+class _Extent(NamedTuple):
+    """The first offset of a partition, the least that its end can be, and the most.
+
+    The embedded broker tells an end short of what its last batch holds, but the right high watermark; Kafka's high
+    watermark lies beyond what can be read while a transaction is open.
+    """
+
+    start: int
+    end: int
+    most: int
+
+
+def _extent(consumer: Any, partition: TopicPartition) -> _Extent:
+    consumer.assign([partition])
+    start = consumer.beginning_offsets([partition])[partition]
+    end = consumer.end_offsets([partition])[partition]
+    if end <= start:
+        return _Extent(start, start, start)
+    consumer.seek(partition, end - 1)
+    asked = time.monotonic()
+    while (high := consumer.highwater(partition)) is None:
+        consumer.poll(timeout_ms=POLL_MS, max_records=1)
+        if time.monotonic() - asked > clients.ANSWER_S:
+            raise _silent(partition)
+    return _Extent(start, end, max(end, high))
+
+
+def _forward(consumer: Any, partition: TopicPartition, offset: int, extent: _Extent) -> Iterator[Record]:
+    """What lies from ``offset`` on; offsets without a record, as markers have, are passed over."""
+    consumer.seek(partition, offset)
     heard = time.monotonic()
-    left = {partition for partition, last in end.items() if consumer.position(partition) < last}
-    while left:
-        before = {partition: consumer.position(partition) for partition in left}
-        for partition, records in consumer.poll(timeout_ms=POLL_MS, max_records=AT_ONCE).items():
-            for record in records:
-                if record.offset < end[partition]:
-                    where = Origin(partition.topic, partition.partition, record.offset)
-                    yield Record(where, record.timestamp, record.key, record.value, tuple(record.headers))
-        if any(consumer.position(partition) != before[partition] for partition in left):
+    while (place := consumer.position(partition)) < extent.most:
+        for record in consumer.poll(timeout_ms=POLL_MS, max_records=AT_ONCE).get(partition, ()):
+            if record.offset >= extent.most:
+                return
+            where = Origin(partition.topic, partition.partition, record.offset)
+            yield Record(where, record.timestamp, record.key, record.value, tuple(record.headers))
+        if consumer.position(partition) > place:
             heard = time.monotonic()
+        elif place >= extent.end:
+            return  # an open transaction begins here
         elif time.monotonic() - heard > clients.ANSWER_S:
-            names = ", ".join(f"{partition.topic}[{partition.partition}]" for partition in sorted(left))
-            raise BrokerError(
-                names, f"no record within {clients.ANSWER_S:g} s where some must be", "check the broker, then try again"
-            )
-        left = {partition for partition in left if consumer.position(partition) < end[partition]}
+            raise _silent(partition)
+
+
+def _silent(partition: TopicPartition) -> BrokerError:
+    found = f"no record within {clients.ANSWER_S:g} s where some must be"
+    return BrokerError(f"{partition.topic}[{partition.partition}]", found, "check the broker, then try again")

@@ -19,6 +19,15 @@ class StoreError(StreamError):
     """The store answers, but its settings or contents do not allow to work on it."""
 
 
+def key(app: str, partition: int | str, name: str) -> str:
+    """The key of one kind of state of a partition; the part in braces decides the slot.
+
+    >>> key("rapport", 0, "profiles")
+    'rapport:{rapport:0}:profiles'
+    """
+    return f"rapport:{{{app}:{partition}}}:{name}"
+
+
 class RedisStore:
     """A store in Redis; every step is one script on the keys of one partition, which share a slot.
 
@@ -41,7 +50,7 @@ class RedisStore:
 
     def key(self, partition: int | str, name: str) -> str:
         """The key of one kind of state of a partition."""
-        return f"rapport:{{{self._app}:{partition}}}:{name}"
+        return key(self._app, partition, name)
 
     async def check(self) -> list[str]:
         """What in the server's settings can lose state, in words; an eviction policy that does is refused.

@@ -204,7 +204,7 @@ class Stepper:
                         timers[customer, kind] = due
                 if step.counts:
                     self.counts.update(step.counts)
-                emitter.step(step, now)
+                emitter.step(step, step.profile.clock)
                 if self._learner is not None:
                     for example in step.examples:
                         self._learner.learn(example)

@@ -359,8 +359,8 @@ def test_the_image_starts_rapport_itself() -> None:
     last = dict(stage(last=True))
     assert last["ENTRYPOINT"] == '["rapport"]', "by a shell, signals would not reach it"
     assert parsed(yaml.safe_load(last["CMD"])) == ["worker"]
-    assert "/opt/rapport/health.py" in last["HEALTHCHECK"]
-    for setting in ("PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "PATH=/opt/rapport/bin:$PATH"):
+    assert "/app/health.py" in last["HEALTHCHECK"]
+    for setting in ("PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "PATH=/app/bin:$PATH"):
         assert setting in last["ENV"]
 
 

@@ -22,13 +22,14 @@ class Ledger:
         self._spent: dict[str, tuple[int, float]] = {}
 
     def spent(self, campaign: str, now: int) -> float:
-        """Spent by ``campaign`` on the day of ``now``."""
+        """Spent by ``campaign`` on the day of ``now``, or on a later one if the ledger has come so far."""
         day, amount = self._spent.get(campaign, (0, 0.0))
-        return amount if day == now // DAY_MS else 0.0
+        return amount if day >= now // DAY_MS else 0.0
 
     def spend(self, campaign: str, now: int, cost: float) -> None:
         """Book ``cost`` on the day of ``now``."""
-        self._spent[campaign] = (now // DAY_MS, self.spent(campaign, now) + cost)
+        day, _ = self._spent.get(campaign, (0, 0.0))
+        self._spent[campaign] = (max(day, now // DAY_MS), self.spent(campaign, now) + cost)
 
     def snapshot(self) -> bytes:
         """The ledger as bytes."""

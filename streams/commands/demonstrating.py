@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.simulator.config import DAY_MS, ShopConfig
-from streams.connection import kafka_from_environment
+from streams.connection import from_environment
 from streams.live_demo import LiveShop
 from streams.stack import Stack
 
@@ -50,7 +50,8 @@ def demo(
         return
     common.say("Bringing up broker, state store and worker ...", console=common.err)
     with Stack(None, campaigns) as stack:
-        shop = LiveShop(kafka_from_environment({}, stack.kafka), config, speed)
+        connection = from_environment({}, kafka=stack.kafka, redis=stack.redis)
+        shop = LiveShop(connection.kafka, connection.redis, config, speed)
         started = time.perf_counter()
         stopped = False
         try:

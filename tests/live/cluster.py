@@ -32,7 +32,7 @@ from schemas.routing import RAW_TOPICS
 from streams import topics
 from streams.connection import kafka_from_environment
 from streams.player import Player
-from streams.redis_store import RedisStore
+from streams.redis_store import key
 from streams.topic_plan import TopicPlan
 
 ROOT = Path(__file__).parents[2]
@@ -148,7 +148,7 @@ class Installation:
 
     def key(self, partition: int | str, name: str) -> str:
         """A key of the store."""
-        return RedisStore.key(_Named(self.job.app), partition, name)  # type: ignore[arg-type]
+        return key(self.job.app, partition, name)
 
     def position(self, partition: int) -> int:
         """Where the engine is in a partition of the log."""
@@ -204,11 +204,6 @@ class Installation:
                 customer, _, kind = member.decode().partition("\0")
                 found.add((customer, kind, int(due)))
         return found
-
-
-class _Named:
-    def __init__(self, app: str) -> None:
-        self._app = app
 
 
 def _offsets(admin: Any, group: str) -> dict[Any, int]:
