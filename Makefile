@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-stream lock build clean
+.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ bench-quality: $(STAMP) ## measure the quality of the models
 bench-speed: $(STAMP) ## measure throughput and latency
 	@$(BIN)/python -m benchmarks.speed
 
+bench-kafka: $(STAMP) ## measure transactions on Apache Kafka
+	@$(BIN)/python -m tests.live.measure
+
 bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
 	@$(BIN)/python -m benchmarks.stream
 
@@ -82,6 +85,8 @@ lock: ## write requirements.lock anew from pyproject.toml
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
 	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
+		--no-emit-index-url --no-header -c requirements.lock --output-file deploy/requirements.lock
 
 # The wheel's own list of dependencies is what is tested, so they are resolved anew, held to the locked versions.
 build: $(STAMP) ## build the wheel and try it in an environment of its own

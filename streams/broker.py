@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
@@ -23,6 +24,7 @@ from .store import Position
 T = TypeVar("T")
 
 REQUEST_S = 20.0
+STOP_S = 2.0
 TRANSACTION_MS = 30_000
 LARGEST = 900_000  # below the 1 MiB that brokers take by default
 
@@ -87,8 +89,16 @@ class _Publisher:
         await within(REQUEST_S, "starting a producer", self._producer.start())
 
     async def stop(self) -> None:
-        with contextlib.suppress(Exception):  # it is given up anyway; what it held is published by the next one
-            await asyncio.wait_for(self._producer.stop(), 5)
+        """Give the producer up: its own ``stop`` waits as long as a broker hangs, and leaks when that is cut short."""
+        producer = self._producer
+        sender = producer._sender.sender_task
+        until = time.monotonic() + STOP_S
+        while sender is not None and not sender.done() and time.monotonic() < until:
+            sender.cancel()  # the first time it only goes to wait for its requests
+            await asyncio.wait([sender], timeout=0.01)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(producer.client.close(), STOP_S)
+        producer._closed = True
 
     async def _count(self, topic: str) -> int:
         known = self._partitions.get(topic)
@@ -111,14 +121,11 @@ class _Publisher:
 
     async def _fill(self, topic: str, partition: int, outputs: list[Output]) -> list[asyncio.Future[object]]:
         producer, futures = self._producer, []
-        batch, filled = producer.create_batch(), 0
+        batch = producer.create_batch()
         for output in outputs:
             while not _appended(batch, output):
-                if not filled:
-                    raise BrokerError(topic, f"an output of {len(output.value)} bytes", "raise the topic's limit")
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
-                batch, filled = producer.create_batch(), 0
-            filled += 1
+                batch = producer.create_batch()
         futures.append(await producer.send_batch(batch, topic, partition=partition))
         return futures
 
@@ -149,7 +156,10 @@ class TransactionalPublisher(_Publisher):
         self._points = points
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
+        try:
+            await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
+        except AssertionError as error:  # what aiokafka raises once it was fenced, or a call before failed
+            raise BrokerError("a transaction", "a producer that is done with", "none needed: it opens anew") from error
 
     async def _transaction(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         await self._producer.begin_transaction()
@@ -223,6 +233,7 @@ class Broker:
             "max_batch_size": LARGEST,
             "request_timeout_ms": int(REQUEST_S * 1000),
             "linger_ms": 0,
+            "retry_backoff_ms": 20,  # waits between transactions and after a predecessor's; 100 by default
         }
         if not self.transactions:
             return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets)
@@ -242,8 +253,11 @@ class Broker:
             except (KafkaError, OSError, BrokerError):
                 await self._drop_clients()
                 raise
-        at: OffsetAndMetadata | None = found.get(tp)
-        if at is None or at.offset < 0:
+        if tp not in found:
+            # so the client answers while the broker is still loading the group; "none" would be an offset of -1
+            raise NoAnswerError("committed offsets", "no entry for the partition", "wait: the group is being loaded")
+        at: OffsetAndMetadata = found[tp]
+        if at.offset < 0:
             return None
         return Position(at.offset, int(at.metadata or 0) if str(at.metadata or "0").isdigit() else 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
@@ -46,6 +46,46 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes | None], ...]
 
 
+class Extent(NamedTuple):
+    """The first offset of a partition, the least that its end can be, and the most.
+
+    The embedded broker tells an end short of what its last batch holds, but the right high watermark; Kafka's high
+    watermark lies beyond what can be read while a transaction is open.
+    """
+
+    start: int
+    end: int
+    most: int
+
+
+def extents(consumer: Any, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Extent]:
+    """How far partitions reach now; they are assigned to the consumer.
+
+    Parameters
+    ----------
+    consumer
+        As ``clients.reader`` gives it.
+
+    Raises
+    ------
+    BrokerError
+        Where the broker stops answering.
+    """
+    consumer.assign(partitions)
+    starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, max(starts[partition], ends[partition] - 1))
+    asked = time.monotonic()
+    while any(consumer.highwater(partition) is None for partition in partitions if ends[partition] > starts[partition]):
+        consumer.poll(timeout_ms=POLL_MS, max_records=1)
+        if time.monotonic() - asked > clients.ANSWER_S:
+            raise _silent(next(partition for partition in partitions if consumer.highwater(partition) is None))
+    return {
+        partition: Extent(starts[partition], ends[partition], max(ends[partition], consumer.highwater(partition) or 0))
+        for partition in partitions
+    }
+
+
 def whole(consumer: Any, topic: str, progress: Progress | None = None) -> Iterator[Record]:
     """All committed records of a topic, up to where it ends now.
 
@@ -62,10 +102,10 @@ def whole(consumer: Any, topic: str, progress: Progress | None = None) -> Iterat
         Where the broker stops answering.
     """
     partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-    extents = {partition: _extent(consumer, partition) for partition in partitions}
-    total = sum(extent.most - extent.start for extent in extents.values())
+    reach = extents(consumer, partitions)
+    total = sum(extent.most - extent.start for extent in reach.values())
     count = 0
-    for partition, extent in extents.items():
+    for partition, extent in reach.items():
         consumer.assign([partition])
         for record in _forward(consumer, partition, extent.start, extent):
             count += 1
@@ -85,7 +125,7 @@ def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[R
     if number not in (consumer.partitions_for_topic(topic) or ()):
         return  # an unknown partition would be waited for
     partition = TopicPartition(topic, number)
-    extent = _extent(consumer, partition)
+    extent = extents(consumer, [partition])[partition]
     wanted = deque(offset for offset in offsets if extent.start <= offset < extent.most)
     while wanted:
         for record in _forward(consumer, partition, wanted[0], extent):
@@ -100,34 +140,7 @@ def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[R
             return
 
 
-class _Extent(NamedTuple):
-    """The first offset of a partition, the least that its end can be, and the most.
-
-    The embedded broker tells an end short of what its last batch holds, but the right high watermark; Kafka's high
-    watermark lies beyond what can be read while a transaction is open.
-    """
-
-    start: int
-    end: int
-    most: int
-
-
-def _extent(consumer: Any, partition: TopicPartition) -> _Extent:
-    consumer.assign([partition])
-    start = consumer.beginning_offsets([partition])[partition]
-    end = consumer.end_offsets([partition])[partition]
-    if end <= start:
-        return _Extent(start, start, start)
-    consumer.seek(partition, end - 1)
-    asked = time.monotonic()
-    while (high := consumer.highwater(partition)) is None:
-        consumer.poll(timeout_ms=POLL_MS, max_records=1)
-        if time.monotonic() - asked > clients.ANSWER_S:
-            raise _silent(partition)
-    return _Extent(start, end, max(end, high))
-
-
-def _forward(consumer: Any, partition: TopicPartition, offset: int, extent: _Extent) -> Iterator[Record]:
+def _forward(consumer: Any, partition: TopicPartition, offset: int, extent: Extent) -> Iterator[Record]:
     """What lies from ``offset`` on; offsets without a record, as markers have, are passed over."""
     consumer.seek(partition, offset)
     heard = time.monotonic()

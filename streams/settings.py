@@ -80,7 +80,7 @@ class StreamSettings:
     transactions: bool = True
     key: bytes = b""
     limits: Limits = field(default_factory=Limits)
-    tick_s: float = 1.0
+    tick_s: float = 2.0
     session_s: float = 10.0
     keep: int = 20
     learn_every: int = 1_000

@@ -10,13 +10,12 @@ from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no 
 from kafka.admin import (  # type: ignore[import-untyped]  # it ships no types
     ConfigResource,
     ConfigResourceType,
-    OffsetSpec,
 )
 from kafka.errors import KafkaError, for_code  # type: ignore[import-untyped]  # it ships no types
 
 from schemas.errors import printable
 
-from . import clients
+from . import clients, log_reader
 from .connection import KafkaConnection
 from .errors import BrokerError, TopicError
 from .topic_plan import DEAD_LETTERS, EVENTS, LEARNING, OUTBOUND, Topic, TopicPlan, days
@@ -84,7 +83,7 @@ class Found:
     settings
         By Kafka's names; empty where the broker does not tell.
     records
-        From its first offset to its last, markers of transactions included; None where it was not asked.
+        From its first offset to its last, markers of transactions included; None where that was not asked.
     """
 
     topic: Topic
@@ -138,7 +137,15 @@ def check(connection: KafkaConnection, plan: TopicPlan) -> list[Problem]:
 def survey(connection: KafkaConnection, plan: TopicPlan) -> list[Found]:
     """The plan's topics as the cluster has them, with the number of their records."""
     with clients.admin(connection) as admin:
-        return [replace(found, records=_records(admin, found)) for found in _survey(admin, plan.all())]
+        surveyed = _survey(admin, plan.all())
+    parts = {
+        each.topic.name: [TopicPartition(each.topic.name, number) for number in range(each.partitions)]
+        for each in surveyed
+    }
+    with clients.reader(connection) as consumer:
+        reach = log_reader.extents(consumer, [part for some in parts.values() for part in some])
+    counts = {name: sum(reach[part].most - reach[part].start for part in some) for name, some in parts.items()}
+    return [replace(each, records=counts[each.topic.name] if each.partitions else None) for each in surveyed]
 
 
 def _create(admin: Any, connection: KafkaConnection, topics: Iterable[Topic]) -> list[Problem]:
@@ -218,18 +225,6 @@ def _settings(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
         name: {key: entry["value"] for key, entry in told.items() if entry["value"] is not None}
         for name, told in answer.get("topic", {}).items()
     }
-
-
-def _records(admin: Any, found: Found) -> int | None:
-    parts = [TopicPartition(found.topic.name, number) for number in range(found.partitions)]
-    if not parts:
-        return None
-    try:
-        first = admin.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.EARLIEST))
-        last = admin.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST))
-    except KafkaError:
-        return None
-    return sum(int(last[part].offset - first[part].offset) for part in parts)
 
 
 def _compared(found: Iterable[Found]) -> list[Problem]:

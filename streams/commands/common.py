@@ -80,8 +80,20 @@ def settings(path: Path | None) -> Settings:
 
 
 def snapshot_key() -> bytes:
-    """The key that signs snapshots, from the environment; empty where it is not set."""
-    return os.environ.get(KEY_VARIABLE, "").encode()
+    """The key that signs snapshots, from the environment or the file that it names; empty where neither is set.
+
+    Raises
+    ------
+    FileError
+        Where the file cannot be read.
+    """
+    file = os.environ.get(f"{KEY_VARIABLE}_FILE")
+    if not file:
+        return os.environ.get(KEY_VARIABLE, "").encode()
+    try:
+        return Path(file).read_bytes().strip()
+    except OSError as error:
+        raise FileError(file, error.strerror or str(error), f"name a readable file in {KEY_VARIABLE}_FILE") from error
 
 
 def milliseconds(text: str | None) -> int:

@@ -179,35 +179,33 @@ def test_a_summary_counts_by_reason() -> None:
     assert ([each.origin for each in found.latest], found.count) == (["a:4", "a:5"], 5)
 
 
-@pytest.mark.kafka
-@pytest.mark.live
-def test_transactions_are_read_when_they_are_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broker", [BOTH[1]], indirect=True)
+def test_transactions_are_read_when_they_are_over(broker: KafkaConnection) -> None:
     """Markers take offsets, and what was given up never counts; neither may keep a reader waiting."""
-    with running("kafka", tmp_path) as connection:
-        plan = TopicPlan(f"d{uuid4().hex[:10]}-", 1)
-        topics.create(connection, plan)
-        name, raw = plan.name("dead-letters"), plan.name("clickstream")
-        producer = KafkaProducer(**connection.kafka_python(), transactional_id=plan.prefix)
-        producer.init_transactions()
-        for number in range(3):
-            producer.begin_transaction()
-            told = letter(f"{raw}[0]@{number}", int(time.time() * 1000) + 60_000)
-            producer.send(name, encode_dead_letter(told)).get(10)
-            producer.send(raw, b"%d" % number, partition=0).get(10)
-            (producer.abort_transaction if number == 1 else producer.commit_transaction)()
+    plan = TopicPlan(f"d{uuid4().hex[:10]}-", 1)
+    topics.create(broker, plan)
+    name, raw = plan.name("dead-letters"), plan.name("clickstream")
+    producer = KafkaProducer(**broker.kafka_python(), transactional_id=plan.prefix)
+    producer.init_transactions()
+    for number in range(3):
         producer.begin_transaction()
-        producer.send(name, b"open").get(10)
-        started = time.monotonic()
-        letters = list(Letters(connection, plan))
-        assert [each.origin for each in letters] == [f"{raw}[0]@0", f"{raw}[0]@2"]
-        # offsets 0 and 4 hold records, 2 one that was given up, 1, 3 and 5 markers
-        with clients.reader(connection) as consumer:
-            found = list(log_reader.at(consumer, raw, 0, [0, 1, 2, 3, 4, 5, 6]))
-        assert [(record.origin.offset, record.value) for record in found] == [(0, b"0"), (4, b"2")]
-        assert time.monotonic() - started < 5
-        producer.abort_transaction()
-        producer.close()
-        assert dead_letters.redrive(connection, {Origin(raw, 0, 0): letters[0]}).sent.total() == 1
+        told = letter(f"{raw}[0]@{number}", int(time.time() * 1000) + 60_000)
+        producer.send(name, encode_dead_letter(told)).get(10)
+        producer.send(raw, b"%d" % number, partition=0).get(10)
+        (producer.abort_transaction if number == 1 else producer.commit_transaction)()
+    producer.begin_transaction()
+    producer.send(name, b"open").get(10)
+    started = time.monotonic()
+    letters = list(Letters(broker, plan))
+    assert [each.origin for each in letters] == [f"{raw}[0]@0", f"{raw}[0]@2"]
+    # offsets 0 and 4 hold records, 2 one that was given up, 1, 3 and 5 markers
+    with clients.reader(broker) as consumer:
+        found = list(log_reader.at(consumer, raw, 0, [0, 1, 2, 3, 4, 5, 6]))
+    assert [(record.origin.offset, record.value) for record in found] == [(0, b"0"), (4, b"2")]
+    assert time.monotonic() - started < 5
+    producer.abort_transaction()
+    producer.close()
+    assert dead_letters.redrive(broker, {Origin(raw, 0, 0): letters[0]}).sent.total() == 1
 
 
 def test_the_broker_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,9 +102,11 @@ def test_creating_twice_changes_nothing(broker: KafkaConnection, prefix: str) ->
     assert topics.create(broker, plan) == topics.Created((), names, ())
     assert topics.check(broker, plan) == []
     with clients.sender(broker) as producer:
-        producer.send(f"{prefix}events", b"{}", partition=2).get(10)
+        for _ in range(5):  # in one batch
+            producer.send(f"{prefix}events", b"{}", partition=2)
+        producer.flush(10)
     found = {each.topic.name.removeprefix(prefix): each for each in topics.survey(broker, plan)}
-    assert (found["events"].partitions, found["events"].records, found["offers"].records) == (3, 1, 0)
+    assert (found["events"].partitions, found["events"].records, found["offers"].records) == (3, 5, 0)
     assert {each.replication for each in found.values()} == {1}
     assert found["decisions"].retention_ms == 90 * DAY_MS
 
