@@ -85,8 +85,8 @@ class EnginePartition:
         taken = await store.take(p)
         self._crash("taken")
         publisher = self._broker.publisher(f"{self._tp.topic}-{p}")
+        self._publisher = publisher  # first, so that one that does not start is given up as well
         await publisher.start()
-        self._publisher = publisher
         # Only now: a commit whose outcome nobody knew is settled by the start of the next producer of its id.
         known = await self._broker.committed(self._tp) if self._broker.transactions else None
         meta = taken.meta

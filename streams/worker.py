@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import structlog
 from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from .app import App, Role, build
@@ -55,7 +57,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until told to stop; raises the error that ended it otherwise."""
-        store = self.store or RedisStore(self.connection.redis.client(), self.settings.app)
+        store = self.store or RedisStore(
+            self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
+        )
         await self._reachable(store)
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
         if not self.settings.transactions:

@@ -15,13 +15,14 @@ from schemas.control import tick
 from schemas.intake import Intake
 
 from ..broker import Broker, Publisher
+from ..dead_letters import ARRIVED, REDRIVEN
 from ..emitting import Emitter
 from ..settings import StreamSettings
 from ..stages import Stages
 from ..store import Position
 
-REDRIVEN = "rapport-redriven"
 MARGIN_MS = 500
+MILLIS_DIGITS = 15
 _TICK = msgspec.json.Decoder(type=dict[str, object])
 
 
@@ -60,8 +61,8 @@ class IntakePartition:
     async def open(self) -> int:
         """Fence the predecessor, then read from what is committed; from the beginning where nothing is."""
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
-        await publisher.start()
         self._publisher = publisher
+        await publisher.start()
         committed = await self._broker.committed(self._tp)
         extent = await self._broker.log(self._tp)
         self._partitions = await self._broker.partitions(self._settings.topic("events"))
@@ -92,10 +93,12 @@ class IntakePartition:
                 emitter.event(tick(at, "event", self._via), partition)
             return
         origin = f"{self._tp.topic}[{self._tp.partition}]@{record.offset}"
+        arrival = record.timestamp if record.timestamp is not None and record.timestamp >= 0 else None
         for name, value in record.headers or ():
             if name == REDRIVEN:
                 origin = value.decode("utf-8", "replace")[:200]  # so that ids are those of the first try
-        arrival = record.timestamp if record.timestamp is not None and record.timestamp >= 0 else None
+            elif name == ARRIVED and value.isdigit() and len(value) < MILLIS_DIGITS:
+                arrival = int(value)
         read = self._intake.read(raw, arrival, origin)
         self.counts["records"] += 1
         if read.dead is not None:

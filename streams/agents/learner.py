@@ -46,8 +46,8 @@ class LearnerPartition:
     async def open(self) -> int:
         """Take the models over, load each at its own offset, announce the latest versions again."""
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
-        await publisher.start()
         self._publisher = publisher
+        await publisher.start()
         self._token = await self._store.take_models()
         self._learner = Learner(self._settings.engine.engine.model_specs())
         self._events = await self._broker.partitions(self._settings.topic("events"))

@@ -73,7 +73,7 @@ def list_(
     """
     wanted = Wanted(reasons=_reasons(reason), since=_since(since))
     plan, at = TopicPlan(prefix), connection(kafka)
-    with _bar("reading") as progress:
+    with _bar("" if as_json else "reading") as progress:  # lines and a bar would mix on a terminal
         letters = Letters(at, plan, wanted, progress)
         if as_json and limit is None:
             common.written(STDIO, map(encode_dead_letter, letters))
@@ -252,8 +252,8 @@ def _moment(at: int) -> str:
 
 @contextmanager
 def _bar(what: str) -> Iterator[Progress | None]:
-    """A progress bar; none where nobody watches."""
-    if not common.err.is_terminal:
+    """A progress bar; none where nobody watches, or without a name for it."""
+    if not what or not common.err.is_terminal:
         yield None
         return
     columns = ("{task.description}", BarColumn(bar_width=None), MofNCompleteColumn(), TimeElapsedColumn())

@@ -253,7 +253,11 @@ class World:
         assert kept.timers == wanted.timers
         assert (kept.meta is None) is (meta is None)
         if kept.meta is not None and meta is not None:
-            assert kept.meta[1:] == meta[1:], "all but the number of commits"
+            assert (kept.meta.pos, kept.meta.topic) == (meta.pos, meta.topic)
+            assert kept.meta.state == meta.state
+            # A store that lost its tail need not hear again of what is published: the broker's offset says so.
+            assert kept.meta.pub is None or kept.meta.pub <= meta.pos
+        assert self.broker.offsets.get(TP, Position(0)) == Position(len(self.broker.events))
         assert kept.outbox == b""
         assert models(last) == wanted.models
 
@@ -458,7 +462,7 @@ def test_a_stale_worker_neither_commits_nor_publishes(world: World) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"identity": "events:2"}, "found a log events:2, the state belongs to events:1"),
+        ({"identity": "events:2"}, "found a log events:2.*the state belongs to events:1"),
         ({"start": 41}, "found a log from 41 to 42, state at 30"),
         ({"events": []}, "found a log from 0 to 0, state at 30"),
     ],
