@@ -38,25 +38,8 @@ class App(faust.App):
     broker_: Broker
 
 
-def build(
-    kafka: KafkaConnection,
-    store: Store,
-    settings: StreamSettings,
-    role: Role,
-    crash: Callable[[BaseException], None],
-    points: Callable[[str], None] = lambda point: None,
-) -> App:
-    """Wire a worker's app.
-
-    Parameters
-    ----------
-    role
-        Which agents run in it.
-    crash
-        Called with an error that nobody knows how to go on after; it ends the process.
-    points
-        Called at named points of the protocol; tests end the process there.
-    """
+def bare(kafka: KafkaConnection, settings: StreamSettings) -> App:
+    """A Faust app on the batching transport, without agents or lanes: its web, tables, acks and topics of its own are off."""
     app = App(
         settings.app,
         broker=f"batching://{kafka.address.split(',')[0]}",
@@ -77,6 +60,29 @@ def build(
         value_serializer="raw",
     )
     app.kafka = kafka
+    return app
+
+
+def build(
+    kafka: KafkaConnection,
+    store: Store,
+    settings: StreamSettings,
+    role: Role,
+    crash: Callable[[BaseException], None],
+    points: Callable[[str], None] = lambda point: None,
+) -> App:
+    """Wire a worker's app.
+
+    Parameters
+    ----------
+    role
+        Which agents run in it.
+    crash
+        Called with an error that nobody knows how to go on after; it ends the process.
+    points
+        Called at named points of the protocol; tests end the process there.
+    """
+    app = bare(kafka, settings)
     broker = app.broker_ = Broker(kafka, settings.app, settings.transactions, points)
 
     def thread() -> ConsumerThread:
@@ -102,11 +108,13 @@ def build(
         if role not in ("all", name) or (name == "learner" and settings.learning == "inline"):
             continue
         topic = app.topic(*of_role, schema=BatchSchema(), acks=False)
-        app.agent(topic, name=f"rapport-{name}")(_hand_over(app))
+        app.agent(topic, name=f"rapport-{name}")(hand_over(app))
     return app
 
 
-def _hand_over(app: App) -> Any:
+def hand_over(app: App) -> Any:
+    """The body of every agent: each batch goes to its partition's lane."""
+
     async def agent(stream: Any) -> None:
         async for message in stream.noack().events():
             batch: Batch = message.value

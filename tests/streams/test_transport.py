@@ -1,0 +1,118 @@
+"""The batching transport against Faust's own driver: the same records, in the same order, none missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import faust
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import ConsumerRecord
+
+from streams.app import App, bare, hand_over
+from streams.connection import KafkaConnection
+from streams.embedded import Broker
+from streams.lanes import Lanes, ReopenError
+from streams.settings import StreamSettings
+from streams.transport import BatchSchema
+
+PARTITIONS, RECORDS = 3, 3_000
+Seen = dict[int, list[tuple[int, bytes]]]
+
+
+class Recorder:
+    """Work that notes what it is handed; from its third batch on it once asks to be opened anew."""
+
+    def __init__(self, tp: TopicPartition, seen: Seen) -> None:
+        self._seen = seen[tp.partition]
+        self.batches = 0
+
+    async def open(self) -> int:
+        return self._seen[-1][0] + 1 if self._seen else 0
+
+    async def process(self, records: Sequence[ConsumerRecord]) -> None:
+        self.batches += 1
+        if self.batches == 3:
+            raise ReopenError("a test")
+        self._seen += [(record.offset, record.value) for record in records]
+
+    async def idle(self) -> None: ...
+
+    async def finish(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def batching(address: str) -> tuple[App, Seen, list[Recorder]]:
+    seen: Seen = defaultdict(list)
+    app = bare(KafkaConnection((address,)), StreamSettings(app="batching", session_s=3.0))
+    works: list[Recorder] = []
+
+    def make(tp: TopicPartition) -> Recorder:
+        works.append(Recorder(tp, seen))
+        return works[-1]
+
+    def crash(error: BaseException) -> None:
+        raise error
+
+    app.lanes = Lanes(make, 3.0, crash)
+    app.agent(app.topic("records", schema=BatchSchema(), acks=False), name="batching")(hand_over(app))
+    return app, seen, works
+
+
+def stock(address: str) -> tuple[faust.App, Seen]:
+    seen: Seen = defaultdict(list)
+    app = faust.App(
+        "stock",
+        broker=f"kafka://{address}",
+        value_serializer="raw",
+        key_serializer="raw",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_session_timeout=3.0,
+        broker_heartbeat_interval=1.0,
+        stream_recovery_delay=0.0,
+        autodiscover=False,
+    )
+
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            seen[event.message.partition].append((event.message.offset, event.value))
+
+    app.agent(app.topic("records"), name="stock")(agent)
+    return app, seen
+
+
+async def read(app: faust.App, seen: Seen, done: Callable[[], bool]) -> Seen:
+    """Run an app until everything has come."""
+    app.finalize()
+    await app.start()
+    async with asyncio.timeout(60):
+        while not done():
+            await asyncio.sleep(0.02)
+    await app.stop()
+    return seen
+
+
+async def test_the_same_records_in_the_same_order_as_the_stock_driver(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker:
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+        await admin.start()
+        await admin.create_topics([NewTopic("records", PARTITIONS, 1)])
+        await admin.close()
+        async with AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
+            for number in range(RECORDS):
+                await producer.send("records", str(number).encode(), partition=number % PARTITIONS)
+            await producer.flush()
+        app, seen, works = batching(broker.address)
+        mine = await read(app, seen, lambda: sum(map(len, seen.values())) >= RECORDS)
+        other, theirs = stock(broker.address)
+        await read(other, theirs, lambda: sum(map(len, theirs.values())) >= RECORDS)
+        assert dict(mine) == dict(theirs)
+        assert sum(work.batches for work in works) < RECORDS / 10
+        assert isinstance(app.lanes, Lanes)
