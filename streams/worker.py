@@ -61,10 +61,15 @@ class Worker:
             self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
         )
         await self._reachable(store)
+        if self._stop.is_set():
+            return
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
         if not self.settings.transactions:
             log.warning("no transactions: triggers may be sent again after a crash, with the same ids")
         await self._topics_there()
+        if self._stop.is_set():
+            await app.broker_.close()
+            return
         app.finalize()
         tasks = [asyncio.create_task(self._watch_kill(store)), asyncio.create_task(self._watch())]
         try:

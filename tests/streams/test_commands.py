@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.cli import app
+from streams.embedded import Valkey
 
 from .conftest import CAMPAIGNS, ROOT, Rapport
 
@@ -351,3 +352,37 @@ def _read(master: int) -> bytes:
         return os.read(master, 4096)
     except OSError:  # the other end is closed
         return b""
+
+
+def test_a_worker_without_its_servers_waits_says_so_once_and_ends_when_told(tmp_path: Path) -> None:
+    """And its password is in nothing that it says."""
+    env = {
+        **os.environ,
+        "RAPPORT_KAFKA_USERNAME": "somebody",
+        "RAPPORT_KAFKA_PASSWORD": "hunter2-kafka",
+        "RAPPORT_KAFKA_SECURITY": "SASL_PLAINTEXT",
+        "RAPPORT_KAFKA_MECHANISM": "PLAIN",
+        "RAPPORT_REDIS_PASSWORD": "hunter2-redis",
+    }
+    command = [sys.executable, "-m", "streams", "worker", "--kafka", "127.0.0.1:1"]
+    with Valkey(tmp_path) as valkey:
+        for redis, waits in (
+            ("redis://127.0.0.1:1/0", b"waits for the state store"),
+            (valkey.url, b"waits for the broker"),
+        ):
+            if redis == valkey.url:
+                del env["RAPPORT_REDIS_PASSWORD"]
+            with subprocess.Popen(
+                [*command, "--redis", redis], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ) as worker:
+                assert worker.stdout is not None
+                said = b""
+                while waits not in said:
+                    line = worker.stdout.readline()
+                    assert line, said
+                    said += line
+                worker.terminate()
+                rest, _ = worker.communicate(timeout=30)
+            assert worker.returncode == 0, said + rest
+            assert (said + rest).count(waits) == 1
+            assert b"hunter2" not in said + rest
