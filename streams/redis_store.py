@@ -133,15 +133,15 @@ class RedisStore:
         examples: Any = await self._client.lrange(self.key(partition, "wal"), 0, -1)
         return models, examples
 
-    async def take_models(self) -> str:
-        """Take the models over."""
+    async def take_model(self, name: str) -> str:
+        """Take a model over."""
         token = token_hex(12)
-        await self._client.set(self.key("models", "lease"), token)
+        await self._client.set(self.key("models", f"lease:{name}"), token)
         return token
 
     async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
         """Store a version."""
-        keys = [self.key("models", f"versions:{name}"), self.key("models", "lease")]
+        keys = [self.key("models", f"versions:{name}"), self.key("models", f"lease:{name}")]
         args: list[Any] = [token, before, snapshot.version, snapshot.offset, snapshot.data, keep]
         return bool(await self._snap(keys=keys, args=args))
 

@@ -145,8 +145,8 @@ class Store(Protocol):
     async def learned(self, partition: int) -> tuple[bytes | None, list[bytes]]:
         """The inline learner's last snapshot and the write-ahead log of examples since."""
 
-    async def take_models(self) -> str:
-        """Take the models over, as ``take`` does a partition."""
+    async def take_model(self, name: str) -> str:
+        """Take a model over, as ``take`` does a partition: each has one writer."""
 
     async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
         """Store a version whose predecessor had offset ``before``; False where another learner has taken over."""
@@ -181,7 +181,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.partitions: dict[int, _Kept] = {}
         self.versions: dict[str, list[Snapshot]] = {}
-        self._models_token = ""
+        self._leases: dict[str, str] = {}
         self._tokens = 0
         self._killed = False
 
@@ -243,15 +243,15 @@ class MemoryStore:
         kept = self._of(partition)
         return kept.models, list(kept.examples)
 
-    async def take_models(self) -> str:
-        """Take the models over."""
-        self._models_token = self._token()
-        return self._models_token
+    async def take_model(self, name: str) -> str:
+        """Take a model over."""
+        self._leases[name] = self._token()
+        return self._leases[name]
 
     async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
         """Store a version."""
         versions = self.versions.setdefault(name, [])
-        if not token or token != self._models_token or (versions[-1].offset if versions else -1) != before:
+        if not token or token != self._leases.get(name, "") or (versions[-1].offset if versions else -1) != before:
             return False
         versions.append(snapshot)
         del versions[:-keep]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
@@ -13,7 +13,7 @@ from aiokafka.structs import ConsumerRecord
 from models.learning.learner import Learner
 from schemas.control import NOBODY, ModelPublished
 
-from ..broker import Broker, Publisher
+from ..broker import Broker, Publisher, partition_of
 from ..emitting import Emitter, decode_example
 from ..lanes import FencedError
 from ..settings import StreamSettings
@@ -37,7 +37,7 @@ class LearnerPartition:
         self._learner = Learner(settings.engine.engine.model_specs())
         self._offsets: dict[str, int] = {}
         self._stored: dict[str, int] = {}
-        self._token = ""
+        self._tokens: dict[str, str] = {}
         self._since = 0
         self._stored_at = 0.0
         self._events = 0
@@ -48,12 +48,15 @@ class LearnerPartition:
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
-        self._token = await self._store.take_models()
         self._learner = Learner(self._settings.engine.engine.model_specs())
         self._events = await self._broker.partitions(self._settings.topic("events"))
         extent = await self._broker.log(self._tp)
         announced = []
+        self._offsets, self._stored, self._tokens = {}, {}, {}
         for name, model in self._learner.models.items():
+            if partition_of(name.encode(), extent.partitions) != self._tp.partition:
+                continue  # its examples are in another partition, and so is its writer
+            self._tokens[name] = await self._store.take_model(name)
             held = await self._store.model(name)
             if held is not None:
                 model.restore(held.data, self._settings.key)
@@ -62,7 +65,7 @@ class LearnerPartition:
         await self._announce(announced)
         self._stored_at = time.monotonic()
         self._since = 0
-        self._next = max(extent.start, min(max(offset, 0) for offset in self._offsets.values()))
+        self._next = max(extent.start, self._least(self._offsets))
         return self._next
 
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
@@ -70,14 +73,14 @@ class LearnerPartition:
         for record in records:
             try:
                 example = decode_example(record.value or b"")
-                model = self._learner.models[example.model]
+                learned = self._offsets[example.model]
             except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
                 log.warning("no example", offset=record.offset)
                 continue
-            if record.offset >= max(self._offsets[model.name], 0):
+            if record.offset >= learned:
                 self._learner.learn(example)
                 self._since += 1
-                self._offsets[model.name] = record.offset + 1
+                self._offsets[example.model] = record.offset + 1
             self._next = record.offset + 1
             if self._since >= self._settings.learn_every:  # cut by offset, not by batch
                 await self._snapshot()
@@ -93,12 +96,13 @@ class LearnerPartition:
 
     async def _snapshot(self) -> None:
         announced = []
-        for name, model in self._learner.models.items():
+        for name in self._offsets:
+            model = self._learner.models[name]
             before, offset = self._stored[name], self._offsets[name]
             if offset == before:
                 continue
             snapshot = Snapshot(model.version, offset, model.snapshot(self._settings.key))
-            if not await self._store.save_model(self._token, name, before, snapshot, self._settings.keep):
+            if not await self._store.save_model(self._tokens[name], name, before, snapshot, self._settings.keep):
                 raise FencedError(name)
             self._stored[name] = offset
             announced.append((name, snapshot))
@@ -121,8 +125,10 @@ class LearnerPartition:
                     ),
                     partition,
                 )
-        least = min(max(offset, 0) for offset in self._stored.values())
-        await self._publisher.publish(emitter.outputs, {self._tp: Position(least)})
+        await self._publisher.publish(emitter.outputs, {self._tp: Position(self._least(self._stored))})
+
+    def _least(self, offsets: Mapping[str, int]) -> int:
+        return min((max(offset, 0) for offset in offsets.values()), default=0)
 
     async def finish(self) -> None:
         """Store what was learned."""

@@ -9,8 +9,11 @@ from uuid import uuid4
 
 import pytest
 
+from models.profile.profile import Profile
+from schemas.intake import Intake
 from schemas.routing import RAW_TOPICS
 from streams.embedded import Valkey
+from streams.run import Run
 from tests.live.cluster import Installation, Job
 from tests.live.kafka import Elsewhere, KafkaServer
 from tests.live.truth import same_as_truth, shop
@@ -85,3 +88,25 @@ def test_workers_that_come_and_go_lose_and_double_nothing(install: Install) -> N
     installation.wait()
     installation.stop(third)
     same_as_truth(installation, shop())
+
+
+def test_merges_between_partitions_survive_kills(install: Install) -> None:
+    """A device's profile and its stragglers reach the user's partition once, whatever dies on the way."""
+    installation = install(partitions=3, records=40, session_s=1.5)
+    installation.play(shop())
+    for point, after in (("committed", 9), ("sent", 11), ("transaction", 13), ("published", 9)):
+        assert installation.start(die_at=point, die_after=after).wait(60) == -9, installation.logs()
+    installation.start()
+    installation.wait()
+    run, intake = Run(read(BUSY, "busy")), Intake()
+    run.drain(event for raw in shop() for event in intake.read(raw, None, "x").events)
+    found = installation.profiles()
+    linked = [customer for customer, profile in run.profiles.items() if profile.linked]
+    assert len(linked) > 20
+    assert {c: found[c].linked for c in linked} == {c: run.profiles[c].linked for c in linked}
+    assert {c: sums(profile) for c, profile in found.items()} == {c: sums(p) for c, p in run.profiles.items()}
+
+
+def sums(profile: Profile) -> tuple[int, ...]:
+    """What does not depend on when a hand-over arrived."""
+    return profile.activity.events, profile.orders.count, profile.orders.total_micros

@@ -294,14 +294,14 @@ async def test_a_snapshot_empties_the_log_of_examples(store: Store) -> None:
 
 
 async def test_models_are_kept_by_version(store: Store) -> None:
-    token = await store.take_models()
+    token = await store.take_model("buys")
     assert await store.model("buys") is None
     before = -1
     for version in range(1, 7):
         snapshot = Snapshot(version, 10 * version, b"data,%d,\0\xff" % version)
         assert await store.save_model(token, "buys", before, snapshot, 3)
         before = snapshot.offset
-    assert await store.save_model(token, "churn", -1, Snapshot(1, 0, b""), 3)
+    assert await store.save_model(await store.take_model("churn"), "churn", -1, Snapshot(1, 0, b""), 3)
     assert await store.model("buys") == Snapshot(6, 60, b"data,6,\0\xff")
     assert await store.model("buys", 4) == Snapshot(4, 40, b"data,4,\0\xff")
     assert await store.model("buys", 3) is None, "only so many are kept"
@@ -310,7 +310,7 @@ async def test_models_are_kept_by_version(store: Store) -> None:
 
 
 async def test_a_version_needs_its_predecessor(store: Store) -> None:
-    token = await store.take_models()
+    token = await store.take_model("buys")
     assert not await store.save_model(token, "buys", 0, Snapshot(1, 10, b"1"), 3)
     assert await store.save_model(token, "buys", -1, Snapshot(1, 10, b"1"), 3)
     for before in (-1, 0, 9, 11):
@@ -320,8 +320,8 @@ async def test_a_version_needs_its_predecessor(store: Store) -> None:
 
 
 async def test_taking_the_models_fences_older_learners(store: Store) -> None:
-    older = await store.take_models()
-    newer = await store.take_models()
+    older = await store.take_model("buys")
+    newer = await store.take_model("buys")
     assert not await store.save_model(older, "buys", -1, Snapshot(1, 10, b"old"), 3)
     assert await store.save_model(newer, "buys", -1, Snapshot(1, 10, b"new"), 3)
     assert await store.model("buys") == Snapshot(1, 10, b"new")
@@ -390,7 +390,7 @@ async def test_a_commit_with_a_due_that_is_no_number_writes_nothing(kept: RedisS
 
 async def test_flushall_fences(kept: RedisStore, client: Redis) -> None:
     token = await committed(kept)
-    models = await kept.take_models()
+    models = await kept.take_model("buys")
     await client.flushall()
     assert await kept.commit(0, batch(token, 1)) is FENCED
     assert await kept.commit(0, batch(token, 0)) is FENCED
@@ -501,7 +501,7 @@ def published(worker: str, seq: int, pub: Position) -> Ask:
 
 def take_models(worker: str) -> Ask:
     async def ask(store: Store, tokens: dict[str, str]) -> object:
-        tokens[f"models {worker}"] = await store.take_models()
+        tokens[f"models {worker}"] = await store.take_model("buys")
         return None
 
     return ask

@@ -1,0 +1,77 @@
+"""The learner: whatever dies when, models are what an uninterrupted run over the same examples makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.structs import ConsumerRecord
+
+from models.learning.learner import Example, Learner
+from schemas.codec import decode_event
+from schemas.control import ModelPublished
+from streams.agents.learner import LearnerPartition
+from streams.emitting import encode_example
+from streams.lanes import FencedError
+from streams.settings import StreamSettings
+from streams.store import MemoryStore
+from tests.streams.fakes import FakeBroker
+from tests.support import START, Recorded, busy, stream
+
+TP = TopicPartition("learning", 0)
+SETTINGS = StreamSettings(engine=busy(), key=b"key", learn_every=70, learn_s=1e9)
+
+
+def examples() -> list[Example]:
+    recorded = Recorded(busy()).feed(stream(5, 900), START + 30 * 86_400_000)
+    assert len(recorded.examples) > 500
+    return recorded.examples
+
+
+def records(made: Sequence[Example]) -> list[ConsumerRecord]:
+    """As they lie in the topic, with gaps where control records would be."""
+    values = [encode_example(example) for example in made]
+    return [
+        ConsumerRecord("learning", 0, 2 * number, 0, 0, b"", value, None, 0, len(value), ())
+        for number, value in enumerate(values)
+    ]
+
+
+def learner(store: MemoryStore, broker: FakeBroker) -> LearnerPartition:
+    return LearnerPartition(TP, SETTINGS, store, broker)
+
+
+async def test_models_survive_deaths_between_snapshots() -> None:
+    made = examples()
+    log, store, broker = records(made), MemoryStore(), FakeBroker(loops=False)
+    work = learner(store, broker)
+    for end in (150, 290, 291, len(log)):  # the learner dies there, with what it learned since its last snapshot
+        work = learner(store, broker)
+        start = await work.open()
+        for first in range(start // 2, end, 37):
+            await work.process([record for record in log[first : min(first + 37, end)] if record.offset >= start])
+    await work.finish()
+    truth = Learner(busy().engine.model_specs())
+    for example in made:
+        truth.learn(example)
+    for name, model in truth.models.items():
+        kept = await store.model(name)
+        assert kept is not None
+        assert kept.data == model.snapshot(b"key")
+    announced = [decode_event(output.value) for output in broker.sent["events"]]
+    for name, model in truth.models.items():
+        versions = [e.version for e in announced if isinstance(e, ModelPublished) and e.model == name]
+        assert versions == sorted(versions)
+        assert versions[-1] == model.version
+
+
+async def test_a_learner_that_was_overtaken_writes_nothing() -> None:
+    log, store, broker = records(examples()), MemoryStore(), FakeBroker(loops=False)
+    older, newer = learner(store, broker), learner(store, broker)
+    await older.open()
+    await newer.open()
+    await newer.process(log[:80])
+    with pytest.raises(FencedError):
+        await older.process(log[:80])
+    assert all(len(versions) == 1 for versions in store.versions.values())
