@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from models.policy.reading import read
 from models.profile.profile import Profile
 from schemas.intake import Intake
 from schemas.routing import RAW_TOPICS
