@@ -19,8 +19,6 @@ def kafka() -> Iterator[KafkaServer | Elsewhere]:
     if address := os.environ.get("RAPPORT_KAFKA"):
         yield Elsewhere(address)
         return
-    if os.environ.get("RAPPORT_REQUIRE_KAFKA") != "1":
-        pytest.skip("needs Apache Kafka: make test-kafka starts one, RAPPORT_KAFKA=host:port names yours")
     if reason := missing():
         pytest.fail(f"RAPPORT_REQUIRE_KAFKA is 1, but {reason}", pytrace=False)
     with KafkaServer() as server:
