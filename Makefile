@@ -92,7 +92,7 @@ lock: ## write requirements.lock anew from pyproject.toml
 build: $(STAMP) ## build the wheel and try it in an environment of its own
 	@rm -rf build dist && mkdir -p build
 	$(BIN)/python -m hatchling build
-	@sed -E 's/ *\\$$//; /^ +--hash/d' requirements.lock > build/constraints.txt
+	@sed -E 's/ *\\$$//; /^ +--hash/d; s/\[[^]]*\]==/==/' requirements.lock > build/constraints.txt
 	@$(BIN)/python -m venv build/venv
 	@build/venv/bin/python -m pip --disable-pip-version-check install --quiet --only-binary :all: \
 		-c build/constraints.txt dist/*.whl
