@@ -17,7 +17,6 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from models.errors import SnapshotError
 from models.profile import profile as profiles
 from schemas.control import ModelPublished
 
@@ -263,6 +262,3 @@ class EnginePartition:
         """Before a planned end: publish what is committed."""
         with contextlib.suppress(Exception):
             await self._settled()
-
-
-__all__ = ["EnginePartition", "RefusedError", "SnapshotError"]
