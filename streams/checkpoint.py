@@ -165,7 +165,11 @@ class EnginePartition:
                 stepper.take(loaded)
         else:
             stepper.take(None)
-        stepper.engine.decider.killed = self.killed or self._settings.engine.campaigns.policy.kill
+        decider = stepper.engine.decider
+        decider.killed = self.killed or self._settings.engine.campaigns.policy.kill
+        # what was sent already is stepped as it was then: its triggers were not late
+        repeated = self._pos < self._committed
+        decider.read_at = 0 if repeated or self._settings.clock == "event" else round(time.time() * 1000)
         n = self._pos.n if lines[0].record.offset == self._pos.offset else 0
         with self.stages("step"):
             cut = stepper.cut(lines, n)

@@ -52,6 +52,9 @@ class Decider:
     ----------
     killed
         Whether all triggers are stopped: as the campaigns say, until whoever runs the engine sets it.
+    read_at
+        When what is being stepped is processed, milliseconds UTC; 0 where that is not to count. Whoever runs the engine
+        on live events sets it: what waited in a backlog longer than a campaign's ``max_age`` is stale.
     """
 
     def __init__(self, config: EngineConfig, campaigns: Campaigns, models: Mapping[str, OnlineModel]) -> None:
@@ -60,6 +63,7 @@ class Decider:
         self.models = models
         self.ledger = Ledger()
         self.killed = campaigns.policy.kill
+        self.read_at = 0
         self._by_id = {c.config.id: c for c in campaigns.all()}
 
     def listens(self, draft: Draft) -> bool:
@@ -146,13 +150,16 @@ class Decider:
         else:
             worth = config.value or 0.0
         started = int(signal.facts.get("deferred_from", draft.now))
+        delay_ms = _delay_ms(draft) if started == draft.now else 0
+        if self.read_at:
+            delay_ms = max(delay_ms, self.read_at - draft.now)
         return [
             Candidate(
                 campaign=campaign,
                 action=action,
                 # one deferred by quiet hours was fresh when it was deferred; only its expiry counts then
                 occurred_at=draft.event.occurred_at if started == draft.now else draft.now,
-                delay_ms=_delay_ms(draft) if started == draft.now else 0,
+                delay_ms=delay_ms,
                 expires_at=started + campaign.expires_ms,
                 effect=action.prior_effect,
                 value=worth,

@@ -21,7 +21,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     occurred_at
         When the thing happened that the signal tells of, milliseconds UTC.
     delay_ms
-        How long the customer's last event took to reach us: a timer that rests on a backfilled event is as stale.
+        How long the customer's last event took to reach us (a timer that rests on a backfilled event is as stale), or
+        what led here waited to be processed: the longer of the two.
     expires_at
         After this it is not sent any more.
     effect, value, gain
