@@ -27,8 +27,8 @@ from models.policy.reading import Settings
 from models.profile.profile import Profile, encode
 from streams.broker import Broker
 from streams.checkpoint import EnginePartition
-from streams.connection import from_environment
 from streams.embedded import Valkey
+from streams.environment import from_environment
 from streams.redis_store import RedisStore
 from streams.settings import StreamSettings
 from streams.store import Commit, Position

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from schemas.codec import decode_decision, encode_event
 from schemas.decisions import Decision
 from schemas.outcomes import Outcome, OutcomeReported
-from streams.connection import kafka_from_environment
+from streams.environment import kafka_from_environment
 
 TOPICS = ("offers", "nudges", "recommendations", "leads", "replies")
 REMEMBERED = 100_000

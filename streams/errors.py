@@ -36,3 +36,8 @@ class BrokerError(StreamError):
 
 class TopicError(StreamError):
     """A topic that is missing, or laid out so that the engine must not use it."""
+
+
+def system_reason(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, in words that do not show its path."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else "no usable path"

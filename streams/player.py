@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, tzinfo
-from heapq import merge
-from itertools import chain
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from kafka import KafkaProducer  # type: ignore[import-untyped]  # it ships no types
@@ -21,16 +19,15 @@ from kafka.errors import (  # type: ignore[import-untyped]  # it ships no types
 
 from schemas.base import MINUTE_MS
 from schemas.limits import DEFAULTS
-from schemas.routing import RAW_TOPICS, Glance, glance
+from schemas.routing import RAW_TOPICS, glance
 
 from .connection import KafkaConnection
 from .errors import BrokerError
-from .files import STDIO, FileError, read_byte_lines
+from .event_files import EventFiles, Record
+from .line_files import Progress
+from .probe import probe
 
 Clock = Literal["event", "wall"]
-Progress = Callable[[int], None]
-"""Called with the bytes read so far of all files together, as they lie in the files."""
-
 MAX_SPEED = 0.0
 PATIENCE_S = 9.0
 DELIVERY_S = 20.0
@@ -41,92 +38,6 @@ WINDOWS = 64
 NAP_S = 0.5
 LONGEST = 2 * DEFAULTS.max_bytes
 """Bytes sent of a record; the intake refuses a longer one anyway, and a broker need not take it."""
-
-
-class Record(NamedTuple):
-    """A line of a file and what it shows at a glance."""
-
-    raw: bytes
-    seen: Glance
-
-
-class EventFiles:
-    """Event files (JSON lines, plain, gz, xz or zst, ``-`` for standard input) as one sequence of records.
-
-    Parameters
-    ----------
-    paths
-        Several are merged by the events' times; each must be in order.
-    zone
-        Of times without an offset.
-
-    Attributes
-    ----------
-    broken
-        Why a file could not be read to its end; what came before was read.
-    """
-
-    def __init__(self, paths: Sequence[str], zone: tzinfo = UTC) -> None:
-        self._paths = paths
-        self._zone = zone
-        self._opened: list[Iterator[bytes]] | None = None
-        self._progress: Progress | None = None
-        self._bytes = [0] * len(paths)
-        self.broken: list[FileError] = []
-
-    def open(self) -> None:
-        """Open every file and read its first line, so that what cannot be read is known before anything is sent.
-
-        Raises
-        ------
-        FileError
-            Where a file is missing, is no text, or cannot be read; or where standard input is named twice.
-        """
-        if list(self._paths).count(STDIO) > 1:
-            raise FileError(STDIO, "standard input named twice", "name it once")
-        self._opened = [self._lines(index, path) for index, path in enumerate(self._paths)]
-
-    def read(self, progress: Progress | None = None) -> Iterator[Record]:
-        """All records in order; a file that breaks off ends there and is listed in ``broken``.
-
-        Raises
-        ------
-        FileError
-            As ``open`` does, unless that was called before.
-        """
-        self._progress = progress
-        if self._opened is None:
-            self.open()
-        opened, self._opened = self._opened or [], None
-        if len(opened) == 1:
-            return self._records(opened[0])
-        merged = merge(*(_timed(self._records(lines)) for lines in opened), key=lambda timed: timed[0])
-        return (record for _, record in merged)
-
-    def _lines(self, index: int, path: str) -> Iterator[bytes]:
-        def progress(done: int, total: int | None) -> None:
-            self._bytes[index] = done
-            if self._progress is not None:
-                self._progress(sum(self._bytes))
-
-        lines = read_byte_lines(path, progress=progress)
-        return chain([first], lines) if (first := next(lines, None)) is not None else iter(())
-
-    def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
-        try:
-            for raw in lines:
-                if raw and not raw.isspace():
-                    yield Record(raw, glance(raw, self._zone))
-        except FileError as error:
-            self.broken.append(error)
-
-
-def _timed(records: Iterator[Record]) -> Iterator[tuple[int, Record]]:
-    """Records with the time by which files are merged; one without a time stays where it is."""
-    at = 0
-    for record in records:
-        at = record.seen.at or at
-        yield at, record
 
 
 class Player:
@@ -292,6 +203,7 @@ class Player:
             self._producer._sender.force_close()
 
     def _started(self, compression: str) -> KafkaProducer:
+        probe(self._kafka, self._patience_s)
         try:
             return KafkaProducer(
                 **self._kafka.kafka_python(),
@@ -411,6 +323,3 @@ class Player:
             found = f"a refusal of the events' times, after {self.sent.total():,} records"
             remedy = "let the raw topics take them (message.timestamp.after.max.ms), or play with --clock wall"
         return BrokerError(self._kafka.address, found, remedy)
-
-
-__all__ = ["MAX_SPEED", "EventFiles", "Player", "Record"]

@@ -21,9 +21,10 @@ from schemas.intake import Intake, IntakeOptions
 
 from . import saved
 from .files import STDIO, FileError
+from .line_files import Progress
 from .recorded import LogIntake
 from .run import Run
-from .sources import Progress, Sources
+from .sources import Sources
 
 TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS = "triggers.jsonl", "decisions.jsonl", "dead-letters.jsonl", "metrics.json"
 FORMAT = 1

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
-from itertools import chain
 
 from schemas.base import Event
 from schemas.dead_letters import DeadLetter
 from schemas.intake import Intake
-from streams.files import STDIO, FileError, read_byte_lines
 
+from .files import FileError
+from .line_files import LineFiles, Progress
 from .reorder import reordered
-
-Progress = Callable[[int], None]
-"""Called with the bytes read so far of all files together, as they lie in the files."""
 
 
 class Sources:
-    """Files of JSON lines (plain, gz, xz or zst, ``-`` for standard input), in Segment's form or canonical.
+    """Files of JSON lines (as of ``LineFiles``), in Segment's form or canonical.
 
     Parameters
     ----------
@@ -51,13 +48,10 @@ class Sources:
         unsorted_ms: int = 0,
         on_dead: Callable[[DeadLetter], None] | None = None,
     ) -> None:
-        self._paths = paths
+        self._files = LineFiles(paths)
         self._intake = intake
         self._unsorted_ms = unsorted_ms
         self._on_dead = on_dead
-        self._opened: list[Iterator[bytes]] | None = None
-        self._progress: Progress | None = None
-        self._bytes = [0] * len(paths)
         self.broken: list[FileError] = []
         self.records = 0
         self.dead: Counter[str] = Counter()
@@ -70,16 +64,8 @@ class Sources:
         self.last_at = 0
 
     def open(self) -> None:
-        """Open every file and read its first line, so that what cannot be read at all is known before anything is done.
-
-        Raises
-        ------
-        FileError
-            Where a file is missing, is no text, or cannot be read; or where standard input is named twice.
-        """
-        if list(self._paths).count(STDIO) > 1:
-            raise FileError(STDIO, "standard input named twice", "name it once")
-        self._opened = [self._lines(index, path) for index, path in enumerate(self._paths)]
+        """Open every file, as ``LineFiles.open`` does."""
+        self._files.open()
 
     def read(self, progress: Progress | None = None) -> Iterator[Event]:
         """All events in order; a file that breaks off ends there and is listed in ``broken``.
@@ -89,23 +75,11 @@ class Sources:
         FileError
             As ``open`` does, unless that was called before.
         """
-        self._progress = progress
-        if self._opened is None:
-            self.open()
-        opened, self._opened = self._opened or [], None
-        streams = [self._file(path, lines) for path, lines in zip(self._paths, opened, strict=True)]
+        opened = self._files.lines(progress)
+        streams = [self._file(path, lines) for path, lines in zip(self._files.paths, opened, strict=True)]
         if self._unsorted_ms:
             streams = [reordered(stream, self._unsorted_ms) for stream in streams]
         return self._watched(streams[0] if len(streams) == 1 else merge(*streams, key=lambda event: event.occurred_at))
-
-    def _lines(self, index: int, path: str) -> Iterator[bytes]:
-        def progress(done: int, total: int | None) -> None:
-            self._bytes[index] = done
-            if self._progress is not None:
-                self._progress(sum(self._bytes))
-
-        lines = read_byte_lines(path, progress=progress)
-        return chain([first], lines) if (first := next(lines, None)) is not None else iter(())
 
     def _file(self, path: str, lines: Iterator[bytes]) -> Iterator[Event]:
         read, note = self._intake.read, self.notes

@@ -13,7 +13,7 @@ from typing import Self
 import redis
 
 from . import embedded, topics
-from .connection import kafka_from_environment
+from .environment import kafka_from_environment
 from .errors import StreamError
 from .topic_plan import Clock, TopicPlan
 

@@ -26,8 +26,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from streams import cli
-from streams.connection import from_environment
 from streams.embedded import Valkey
+from streams.environment import from_environment
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

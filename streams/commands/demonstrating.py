@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from models.simulator.config import DAY_MS, ShopConfig
-from streams.connection import from_environment
+from streams.environment import from_environment
 from streams.live_demo import LiveShop
 from streams.stack import Stack
 

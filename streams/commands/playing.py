@@ -12,8 +12,9 @@ import typer
 
 from schemas.intake import Intake, IntakeOptions
 from schemas.routing import RAW_TOPICS
-from streams.connection import kafka_from_environment
-from streams.player import MAX_SPEED, EventFiles, Player
+from streams.environment import kafka_from_environment
+from streams.event_files import EventFiles
+from streams.player import MAX_SPEED, Player
 
 from . import common
 from .replaying import Files, Zone

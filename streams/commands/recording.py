@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streams.connection import kafka_from_environment
+from streams.environment import kafka_from_environment
 from streams.files import STDIO
 from streams.recording import recording
 

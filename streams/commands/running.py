@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from models.policy.reading import Settings
 from schemas.limits import IntakeOptions
 from streams import worker as workers
-from streams.connection import from_environment
+from streams.environment import from_environment
 from streams.errors import StreamError
 from streams.redis_store import RedisStore
 from streams.settings import StreamSettings

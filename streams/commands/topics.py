@@ -12,7 +12,8 @@ from rich.table import Table
 
 from schemas.errors import printable
 from streams import topics
-from streams.connection import KafkaConnection, kafka_from_environment
+from streams.connection import KafkaConnection
+from streams.environment import kafka_from_environment
 from streams.files import STDIO
 from streams.topic_plan import Clock, TopicPlan, days
 from streams.topics import Found, Problem

@@ -30,7 +30,7 @@ from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver
 from schemas.routing import RAW_TOPICS
 from streams import topics
-from streams.connection import kafka_from_environment
+from streams.environment import kafka_from_environment
 from streams.player import Player
 from streams.redis_store import key
 from streams.topic_plan import TopicPlan

@@ -14,7 +14,7 @@ import msgspec
 
 from models.policy.reading import read
 from streams.commands.running import logs
-from streams.connection import from_environment
+from streams.environment import from_environment
 from streams.memory import settle
 from streams.settings import Limits, StreamSettings
 from streams.worker import Worker, run

@@ -11,13 +11,8 @@ import faust
 import pytest
 import redis.asyncio
 
-from streams.connection import (
-    Connection,
-    KafkaConnection,
-    Password,
-    RedisConnection,
-    from_environment,
-)
+from streams.connection import Connection, KafkaConnection, Password, RedisConnection
+from streams.environment import from_environment
 from streams.errors import ConnectionSettingsError, StreamError
 
 SECRET = "hunter2 hunter2"

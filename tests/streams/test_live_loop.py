@@ -18,7 +18,7 @@ from schemas.codec import encode_event
 from schemas.decisions import Decision
 from schemas.outcomes import Outcome
 from streams import embedded, topics
-from streams.connection import from_environment
+from streams.environment import from_environment
 from streams.player import Player
 from streams.redis_store import RedisStore
 from streams.settings import StreamSettings

@@ -8,8 +8,8 @@ from aiokafka import TopicPartition
 
 from models.profile.profile import Profile, encode
 from streams.checkpoint import EnginePartition
-from streams.connection import redis_from_environment
 from streams.embedded import Valkey
+from streams.environment import redis_from_environment
 from streams.redis_store import RedisStore
 from streams.settings import StreamSettings
 from streams.store import Commit, Position

@@ -19,8 +19,9 @@ from streams.commands.playing import _speed
 from streams.connection import KafkaConnection
 from streams.embedded import Broker
 from streams.errors import BrokerError
+from streams.event_files import EventFiles
 from streams.files import FileError
-from streams.player import EventFiles, Player
+from streams.player import Player
 
 COUNTS = {"clickstream": 3, "transactions": 2, "feedback": 1, "outcomes": 1}
 GRID = 1_700_000_100_000  # a whole number of five minutes
@@ -238,7 +239,7 @@ def timed(action: Callable[[], object]) -> tuple[BrokerError, float]:
 
 def test_a_broker_that_is_away_is_said_soon() -> None:
     error, seconds = timed(lambda: Player(KafkaConnection(("127.0.0.1:1",)), patience_s=0.5))
-    assert str(error).startswith("127.0.0.1:1: found no broker that answers within 0.5 s; start it, or name another")
+    assert str(error).startswith("127.0.0.1:1: found no broker that answers within 0.5 s (Connection refused); start one, or")
     assert seconds < 5
 
 
