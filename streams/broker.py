@@ -1,14 +1,11 @@
-"""Kafka as the agents need it: one producer a partition, what is committed, and what a partition of the log looks like."""
+"""Kafka as the agents need it: a publisher a partition, what is committed, and what a partition of the log looks like."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
-from zlib import crc32
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -18,13 +15,9 @@ from aiokafka.structs import OffsetAndMetadata
 from . import clients
 from .connection import KafkaConnection
 from .errors import BrokerError
-from .outbox import Output
+from .publishers import REQUEST_S, NoAnswerError, PlainPublisher, Publisher, TransactionalPublisher, within
 from .store import Position
 
-T = TypeVar("T")
-
-REQUEST_S = 20.0
-STOP_S = 2.0
 TRANSACTION_MS = 30_000
 LARGEST = 900_000  # below the 1 MiB that brokers take by default
 
@@ -36,161 +29,6 @@ class Log(NamedTuple):
     end: int
     partitions: int
     identity: str
-
-
-class Publisher(Protocol):
-    """Writes a batch's outputs and its offset as one."""
-
-    async def start(self) -> None:
-        """Fence every earlier publisher of the same id, and settle what it left open."""
-
-    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        """All outputs are on their topics when this returns, and the offsets with them."""
-
-    async def stop(self) -> None:
-        """Let go of connections; waits only so long."""
-
-
-class NoAnswerError(BrokerError):
-    """The broker does not answer in time; it may yet."""
-
-
-async def within(seconds: float, what: str, task: Awaitable[T]) -> T:
-    """Await, but not for ever.
-
-    Raises
-    ------
-    NoAnswerError
-        Where it took longer.
-    """
-    try:
-        return await asyncio.wait_for(task, seconds)
-    except TimeoutError:
-        raise NoAnswerError(what, f"no answer within {seconds:g} s", "check that the broker is up") from None
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that a key goes to: crc32, as librdkafka's ``consistent`` partitioner.
-
-    >>> partition_of(b"u:7", 6)
-    3
-    """
-    return crc32(key) % partitions
-
-
-class _Publisher:
-    """What both kinds share: filling batches and awaiting every one of them."""
-
-    def __init__(self, producer: AIOKafkaProducer) -> None:
-        self._producer = producer
-        self._partitions: dict[str, int] = {}
-
-    async def start(self) -> None:
-        await within(REQUEST_S, "starting a producer", self._producer.start())
-
-    async def stop(self) -> None:
-        """Give the producer up: its own ``stop`` waits as long as a broker hangs, and leaks when that is cut short."""
-        producer = self._producer
-        sender = producer._sender.sender_task
-        until = time.monotonic() + STOP_S
-        while sender is not None and not sender.done() and time.monotonic() < until:
-            sender.cancel()  # the first time it only goes to wait for its requests
-            await asyncio.wait([sender], timeout=0.01)
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(producer.client.close(), STOP_S)
-        producer._closed = True
-
-    async def _count(self, topic: str) -> int:
-        known = self._partitions.get(topic)
-        if known is None:
-            known = self._partitions[topic] = len(await self._producer.partitions_for(topic))
-        return known
-
-    async def _send(self, outputs: Iterable[Output]) -> None:
-        """Send all, in order for each partition, and await every acknowledgement: ``flush`` hides failures."""
-        groups: dict[tuple[str, int], list[Output]] = defaultdict(list)
-        for output in outputs:
-            partition = output.partition
-            if partition < 0:
-                partition = partition_of(output.key, await self._count(output.topic))
-            groups[output.topic, partition].append(output)
-        sent = [await self._fill(topic, partition, group) for (topic, partition), group in groups.items()]
-        for futures in sent:
-            for future in futures:
-                await future
-
-    async def _fill(self, topic: str, partition: int, outputs: list[Output]) -> list[asyncio.Future[object]]:
-        producer, futures = self._producer, []
-        batch = producer.create_batch()
-        for output in outputs:
-            while not _appended(batch, output):
-                futures.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-        futures.append(await producer.send_batch(batch, topic, partition=partition))
-        return futures
-
-
-def _appended(batch: object, output: Output) -> bool:
-    appended = batch.append(  # type: ignore[attr-defined]  # aiokafka's builder is not typed
-        key=output.key or None, value=output.value, timestamp=output.at, headers=list(output.headers)
-    )
-    return appended is not None
-
-
-class TransactionalPublisher(_Publisher):
-    """Outputs and offset in one transaction: seen together under ``read_committed``, or not at all.
-
-    Parameters
-    ----------
-    producer
-        With a transactional id of its own: InitProducerId is the only fence on Kafka's side.
-    group
-        The consumer group whose offset is committed.
-    points
-        Called at named points; tests end the process there.
-    """
-
-    def __init__(self, producer: AIOKafkaProducer, group: str, points: Callable[[str], None]) -> None:
-        super().__init__(producer)
-        self._group = group
-        self._points = points
-
-    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        try:
-            await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
-        except AssertionError as error:  # what aiokafka raises once it was fenced, or a call before failed
-            raise BrokerError("a transaction", "a producer that is done with", "none needed: it opens anew") from error
-
-    async def _transaction(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await self._producer.begin_transaction()
-        await self._send(outputs)
-        self._points("sent")
-        await self._producer.send_offsets_to_transaction(
-            {tp: OffsetAndMetadata(position.offset, str(position.n)) for tp, position in offsets.items()}, self._group
-        )
-        self._points("offsets")
-        await self._producer.commit_transaction()
-        self._points("transaction")
-
-
-class PlainPublisher(_Publisher):
-    """For a broker without transactions: awaited sends; what is sent again keeps its id.
-
-    Parameters
-    ----------
-    commit
-        Commits offsets after the sends.
-    """
-
-    def __init__(
-        self, producer: AIOKafkaProducer, commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
-    ) -> None:
-        super().__init__(producer)
-        self._commit = commit
-
-    async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await within(REQUEST_S, "sending", self._send(outputs))
-        await self._commit({tp: position.offset for tp, position in offsets.items()})
 
 
 class Broker:

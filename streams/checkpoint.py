@@ -21,11 +21,12 @@ from models.profile import profile as profiles
 from schemas.control import ModelPublished
 
 from . import outbox
-from .broker import Broker, Publisher
+from .broker import Broker
 from .emitting import decode_example
 from .engines import build
 from .errors import StreamError
 from .lanes import FencedError, ReopenError
+from .publishers import Publisher
 from .settings import StreamSettings
 from .stages import Stages
 from .stepping import Cut, Line, read

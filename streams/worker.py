@@ -17,10 +17,10 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from .app import App, Role, build
-from .broker import NoAnswerError
 from .connection import Connection
 from .errors import BrokerError
 from .lanes import TRANSIENT
+from .publishers import NoAnswerError
 from .redis_store import RedisStore
 from .settings import StreamSettings
 from .store import Store

@@ -14,9 +14,10 @@ from msgspec.structs import force_setattr
 from schemas.control import tick
 from schemas.intake import Intake
 
-from ..broker import Broker, Publisher
-from ..dead_letters import ARRIVED, REDRIVEN
+from ..broker import Broker
 from ..emitting import Emitter
+from ..publishers import Publisher
+from ..redriving import ARRIVED, REDRIVEN
 from ..settings import StreamSettings
 from ..stages import Stages
 from ..store import Position

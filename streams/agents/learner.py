@@ -13,9 +13,10 @@ from aiokafka.structs import ConsumerRecord
 from models.learning.learner import Learner
 from schemas.control import NOBODY, ModelPublished
 
-from ..broker import Broker, Publisher, partition_of
+from ..broker import Broker
 from ..emitting import Emitter, decode_example
 from ..lanes import FencedError
+from ..publishers import Publisher, partition_of
 from ..settings import StreamSettings
 from ..store import Position, Snapshot, Store
 

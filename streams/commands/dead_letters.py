@@ -19,11 +19,12 @@ from rich.text import Text
 from schemas.codec import encode_dead_letter
 from schemas.dead_letters import DeadLetter
 from schemas.errors import REASONS, printable
-from streams import dead_letters
-from streams.dead_letters import Candidates, Letters, Redriven, Wanted
+from streams import dead_letters, redriving
+from streams.dead_letters import Letters, Wanted
 from streams.errors import StreamError
 from streams.files import STDIO
 from streams.log_reader import Progress, Record
+from streams.redriving import Candidates, Redriven
 from streams.topic_plan import TopicPlan
 
 from . import common
@@ -125,7 +126,7 @@ def show(
     if len(found) > 1:
         common.say(f"refused {len(found)} times")
     if content:
-        _content(dead_letters.content(at, letter, plan))
+        _content(redriving.content(at, letter, plan))
 
 
 @app.command("redrive")
@@ -151,14 +152,14 @@ def redrive(
     plan, at = TopicPlan(prefix), connection(kafka)
     wanted = Wanted(_reasons(reason), frozenset(origin or ()))
     with _bar("reading") as progress:
-        found = dead_letters.candidates(Letters(at, plan, wanted, progress), plan)
+        found = redriving.candidates(Letters(at, plan, wanted, progress), plan)
     _announce(found)
     if dry_run or not found.letters:
         return
     if not yes:
         _ask(len(found.letters))
     with _bar("sending") as progress:
-        result = dead_letters.redrive(at, found.letters, progress)
+        result = redriving.redrive(at, found.letters, progress)
     _account(result)
     if result.refused:
         raise typer.Exit(1)

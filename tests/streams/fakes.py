@@ -10,9 +10,10 @@ from enum import Enum
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams.broker import Broker, Log, Publisher
+from streams.broker import Broker, Log
 from streams.errors import BrokerError
 from streams.outbox import Output
+from streams.publishers import Publisher
 from streams.store import Position
 
 

@@ -19,7 +19,7 @@ from kafka.errors import MessageSizeTooLargeError  # type: ignore[import-untyped
 from schemas.codec import encode_dead_letter
 from schemas.dead_letters import DeadLetter
 from schemas.intake import Intake
-from streams import clients, dead_letters, log_reader, topics
+from streams import clients, dead_letters, log_reader, redriving, topics
 from streams.connection import KafkaConnection
 from streams.dead_letters import Letters, Wanted
 from streams.embedded import Broker
@@ -65,9 +65,9 @@ class Installation:
     def letters(self, wanted: Wanted | None = None) -> list[DeadLetter]:
         return list(Letters(self.at, self.plan, wanted))
 
-    def redrive(self, wanted: Wanted | None = None) -> dead_letters.Redriven:
-        found = dead_letters.candidates(Letters(self.at, self.plan, wanted), self.plan)
-        return dead_letters.redrive(self.at, found.letters)
+    def redrive(self, wanted: Wanted | None = None) -> redriving.Redriven:
+        found = redriving.candidates(Letters(self.at, self.plan, wanted), self.plan)
+        return redriving.redrive(self.at, found.letters)
 
     def records(self, topic: str = "clickstream") -> list[Record]:
         with clients.reader(self.at) as consumer:
@@ -92,7 +92,7 @@ def test_a_refused_record_is_sent_again_as_it_was(shop: Installation) -> None:
     headers = [("trace", b"\x00\xff"), ("trace", b"2")]
     refused = shop.refuse(b"\x00{not json", key=b"k\xff", headers=headers)
     shop.send("clickstream", b"another", partition=1)
-    assert shop.redrive() == dead_letters.Redriven(sent={refused.topic: 1}, refused=0, gone=0)  # type: ignore[arg-type]  # equal to a Counter
+    assert shop.redrive() == redriving.Redriven(sent={refused.topic: 1}, refused=0, gone=0)  # type: ignore[arg-type]  # equal to a Counter
     first, _, again = shop.records()
     assert (again.value, again.key, again.origin.partition) == (first.value, first.key, first.origin.partition)
     assert again.timestamp >= first.timestamp
@@ -108,7 +108,7 @@ def test_sent_again_twice_it_still_names_its_first_origin(shop: Installation) ->
     assert shop.redrive().sent.total() == 1
     # The intake takes the first origin for that of the record, which is refused again.
     shop.write(shop.letters()[0])
-    found = dead_letters.candidates(shop.letters(), shop.plan)
+    found = redriving.candidates(shop.letters(), shop.plan)
     assert list(found.letters) == [first]
     second = shop.records()[1].origin
     shop.write(letter(second, int(time.time() * 1000), size=3))
@@ -141,9 +141,9 @@ def test_only_what_was_refused_is_sent(shop: Installation) -> None:
         shop.write(wrong)
     shop.write(letter(Origin(origin.topic, 1, 0), 1_000_000))  # or later than the letter says
     shop.send("clickstream", b"y", partition=1)
-    found = dead_letters.candidates(Letters(shop.at, shop.plan), shop.plan)
+    found = redriving.candidates(Letters(shop.at, shop.plan), shop.plan)
     assert (len(found.letters), found.elsewhere) == (4, 4)
-    result = dead_letters.redrive(shop.at, found.letters)
+    result = redriving.redrive(shop.at, found.letters)
     assert (result.sent.total(), result.gone) == (0, 4)
     assert len(shop.records()) == 2
 
@@ -205,7 +205,7 @@ def test_transactions_are_read_when_they_are_over(broker: KafkaConnection) -> No
     assert time.monotonic() - started < 5
     producer.abort_transaction()
     producer.close()
-    assert dead_letters.redrive(broker, {Origin(raw, 0, 0): letters[0]}).sent.total() == 1
+    assert redriving.redrive(broker, {Origin(raw, 0, 0): letters[0]}).sent.total() == 1
 
 
 def test_the_broker_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

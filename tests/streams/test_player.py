@@ -239,7 +239,9 @@ def timed(action: Callable[[], object]) -> tuple[BrokerError, float]:
 
 def test_a_broker_that_is_away_is_said_soon() -> None:
     error, seconds = timed(lambda: Player(KafkaConnection(("127.0.0.1:1",)), patience_s=0.5))
-    assert str(error).startswith("127.0.0.1:1: found no broker that answers within 0.5 s (Connection refused); start one, or")
+    assert str(error).startswith(
+        "127.0.0.1:1: found no broker that answers within 0.5 s (Connection refused); start one, or"
+    )
     assert seconds < 5
 
 

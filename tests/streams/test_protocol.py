@@ -23,10 +23,10 @@ from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, Event
 from schemas.codec import encode_decision, encode_event
 from schemas.control import ModelPublished, tick
 from streams import checkpoint, outbox
-from streams.broker import Publisher
 from streams.checkpoint import EnginePartition, RefusedError
 from streams.lanes import TRANSIENT, FencedError, ReopenError
 from streams.outbox import Output
+from streams.publishers import Publisher
 from streams.settings import Limits, StreamSettings
 from streams.store import Commit, MemoryStore, Meta, Position, Verdict
 from tests.streams.fakes import FakeBroker, Fault
