@@ -249,6 +249,18 @@ def test_validate_shows_how_the_file_was_understood(rapport: Rapport, tmp_path: 
     assert "note: no campaign" in rapport("validate", file).out
 
 
+@pytest.mark.parametrize("command", [("validate",), ("worker", "-c")])
+def test_the_erased_must_be_remembered_for_as_long_as_the_topics_are(
+    command: tuple[str, ...], rapport: Rapport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+    file = tmp_path / "c.toml"
+    file.write_text("[engine]\nerasure_days = 30\n")
+    ended = rapport(*command, file)
+    said = "[engine] erasure_days: found 30; write 91 or more: the topic decisions keeps records that long"
+    assert (ended.code, ended.err) == (1, f"rapport: {said}\n")
+
+
 def test_import_then_replay(rapport: Rapport, tmp_path: Path) -> None:
     orders = tmp_path / "orders.jsonl.gz"
     ended = rapport("import", "online-retail", "-", "-o", orders, stdin=RETAIL)
