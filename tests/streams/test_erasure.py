@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_settings
 from itertools import count
 from typing import Any
 
@@ -304,6 +305,33 @@ def test_a_tombstone_runs_out_by_the_time_of_the_log(valkey: Valkey, kind: str) 
         assert (profile.orders.count, profile.erased_at) == (1, 0)
 
     in_valkey(valkey, test)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_tombstone_runs_out_alike_however_the_log_is_cut(batch: int, behind: int) -> None:
+    """With several sources an event has a time of its own; tombstones go by the partition's, as the store does."""
+
+    async def test() -> None:
+        sources = ("clickstream/0", "transactions/0")
+        world = World(MemoryStore(), replace_settings(settings(days=1), raw=("clickstream", "transactions")))
+        await world.open()
+        await world.feed([replace(erased(), via=sources[0])], batch)
+        over = ERASED_AT + DAY_MS
+        await world.feed(
+            [
+                tick(over, via=sources[0]),
+                tick(over - behind, via=sources[1]),
+                order(ERASED_AT, VERA, number="late", via=sources[1]),
+                make(PageViewed, over + 1, VERA, via=sources[0]),
+            ],
+            batch,
+        )
+        vera = await world.profile(VERA)
+        assert vera is not None
+        assert (vera.orders.count, vera.erased_at) == ((0, ERASED_AT) if behind else (1, 0))
+
+    asyncio.run(test())
 
 
 @pytest.mark.parametrize(("seed", "days"), [(0, 1), (1, 3), (2, 400)])
