@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from models.policy.reading import read
 from streams.cli import app
+from streams.connection import from_environment
 from streams.embedded import Valkey
+from streams.errors import TopicError
+from streams.settings import StreamSettings
+from streams.worker import Worker
 
 from .conftest import CAMPAIGNS, ROOT, Rapport
 
@@ -249,16 +255,15 @@ def test_validate_shows_how_the_file_was_understood(rapport: Rapport, tmp_path: 
     assert "note: no campaign" in rapport("validate", file).out
 
 
-@pytest.mark.parametrize("command", [("validate",), ("worker", "-c")])
-def test_the_erased_must_be_remembered_for_as_long_as_the_topics_are(
-    command: tuple[str, ...], rapport: Rapport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONHASHSEED", "0")
+async def test_the_erased_must_be_remembered_for_as_long_as_the_topics_are(rapport: Rapport, tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[engine]\nerasure_days = 30\n")
-    ended = rapport(*command, file)
+    ended = rapport("validate", file)
     said = "[engine] erasure_days: found 30; write 91 or more: the topic decisions keeps records that long"
     assert (ended.code, ended.err) == (1, f"rapport: {said}\n")
+    worker = Worker(from_environment({}), StreamSettings(engine=read(file.read_text())))
+    with pytest.raises(TopicError, match=re.escape(said)):
+        await worker.run()
 
 
 def test_import_then_replay(rapport: Rapport, tmp_path: Path) -> None:
