@@ -119,6 +119,9 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         A usual order total in the reporting currency; centres the money features.
     scoring_days
         Period of the scoring timer of known customers.
+    erasure_days
+        How long events from before an erasure are kept out, and the wishes of the erased remembered. On a stream at least
+        as long as the longest retention of its topics.
     money
         The reporting currency and the rates into it.
     models
@@ -128,6 +131,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seed: int = 1
     typical_order: Annotated[float, Meta(gt=0, le=1e9)] = 50.0
     scoring_days: Days = 7.0
+    erasure_days: Days = 400.0
     money: ExchangeTable = ExchangeTable()
     churn: ChurnConfig = ChurnConfig()
     funnel: FunnelConfig = FunnelConfig()

@@ -94,6 +94,7 @@ class Draft:
         "moments",
         "now",
         "orders",
+        "origins",
         "pendings",
         "price_log",
         "sampled",
@@ -118,6 +119,7 @@ class Draft:
         self.late = profile.late
         self.mixed = profile.mixed
         self.delay_ms = profile.delay_ms
+        self.origins = profile.origins
         self.moments: set[str] = set()
         self.signals: list[Signal] = []
         self.decisions: list[Decision] = []
@@ -196,6 +198,7 @@ class Draft:
             self.late,
             self.mixed,
             self.delay_ms,
+            self.origins,
         )
 
     def step(self) -> Step:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.base import Event
 from schemas.control import ModelPublished, Tick, TimerDue
-from schemas.identity import ConsentChanged, HandedOver, Linked
+from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linked
 from schemas.outcomes import OutcomeReported
 
 from . import engagement, signals
@@ -19,6 +19,7 @@ from .learning.model import OnlineModel
 from .policy.campaigns import Campaigns
 from .policy.decide import DEFER, Decider
 from .profile.profile import SEEN_MAX, Profile
+from .profile.tombstone import is_tombstone, tombstone, unexpired
 from .randomness import derived_id, hash64
 from .scoring import ALL_GROUPS, IN_VISIT, Scorer
 from .signals import LEFT
@@ -51,6 +52,7 @@ class Engine:
         self.config = config
         self.scorer = Scorer(config, models)
         self.decider = Decider(config, campaigns, models)
+        self.erasure_ms = days_ms(config.erasure_days)
         self._scoring_ms = days_ms(config.scoring_days)
         self._silence_ms = {
             "browse": minutes_ms(config.funnel.browse_left_minutes),
@@ -58,7 +60,7 @@ class Engine:
             "checkout": minutes_ms(config.funnel.checkout_left_minutes),
         }
 
-    def step(self, event: Event, profile: Profile | None, now: int) -> Step:
+    def step(self, event: Event, profile: Profile | None, now: int, clock: int | None = None) -> Step:
         """Step one customer over one event.
 
         Parameters
@@ -69,12 +71,16 @@ class Engine:
             The customer's profile; None where there is none yet.
         now
             The time of the step, milliseconds UTC; where the customer has come further already, that time stands.
+        clock
+            Partition time, milliseconds UTC, which tombstones of the erased run out by; ``now`` without it.
 
         Returns
         -------
         Step
             What follows from the event; nothing of it has been done.
         """
+        if profile is not None and profile.erased_at:
+            profile = unexpired(profile, now if clock is None else clock, self.erasure_ms)
         if profile is None:
             profile = Profile(event.customer, clock=now)
         elif now < profile.clock:
@@ -86,7 +92,10 @@ class Engine:
             pass
         elif not self._refused(draft, event):
             self._observe(draft, event)
-        return draft.step()
+        step = draft.step()
+        if draft.erased_at and is_tombstone(step.profile):
+            return replace(step, profile=tombstone(step.profile))
+        return step
 
     def _refused(self, draft: Draft, event: Event) -> bool:
         """Whether the event is a repeat, belongs to an erased past, or goes on to the device's user."""
@@ -94,11 +103,11 @@ class Engine:
         if seen in draft.seen:
             draft.count("duplicate")
             return True
-        if draft.erased_at and event.occurred_at <= draft.erased_at and not _withdraws(event):
+        if draft.erased_at and _of_the_erased(draft, event):
             draft.count("after_erasure")
             return True
         draft.seen = (*draft.seen, seen)[-SEEN_MAX:]
-        if draft.linked and not isinstance(event, (Linked, HandedOver)):
+        if draft.linked and not isinstance(event, (Linked, HandedOver, ErasureRequested)):
             draft.messages.append(_forwarded(event, draft.linked))
             draft.count("forwarded")
             return True
@@ -178,6 +187,14 @@ class Engine:
             draft.set_timer("score", draft.now + self._scoring_ms)
         signals.on_scored(draft, self.config)
         self.decider.decide(draft)
+
+
+def _of_the_erased(draft: Draft, event: Event) -> bool:
+    """Whether the event belongs to what was erased."""
+    if _withdraws(event) or isinstance(event, HandedOver):  # a hand-over is answered
+        return False
+    # of whom nothing is known, nobody was contacted since: what a message brought about, it did before
+    return event.occurred_at <= draft.erased_at or (isinstance(event, OutcomeReported) and is_tombstone(draft.before))
 
 
 def _withdraws(event: Event) -> bool:

@@ -19,12 +19,12 @@ from .base import CustomerId, Id, Name, Text
 from .control import ModelPublished, SlotRequested, Tick, TimerDue
 from .errors import SchemaError
 from .events import AnyEvent
-from .identity import HandedOver, Linked
+from .identity import ErasureRequested, HandedOver, Linked, Unlinked
 from .limits import IntakeOptions, kind
 from .refusals import missing_field, place, refusal
 from .transactions import CartChanged
 
-_OURS: frozenset[type[Struct]] = frozenset({Tick, TimerDue, ModelPublished, HandedOver})
+_OURS: frozenset[type[Struct]] = frozenset({Tick, TimerDue, ModelPublished, HandedOver, Unlinked})
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 _REPAIRS = 64
 CUSTOMER_MAX = 130
@@ -229,4 +229,8 @@ def _check(event: AnyEvent, shape: _Shape) -> None:
         # Links lead from devices to users only, so no chain of them can close.
         raise SchemaError(
             "identity", "$.user", "another pair", 'send "a:" and an id as customer, "u:" and an id as user'
+        )
+    elif isinstance(event, ErasureRequested) and event.user:
+        raise SchemaError(
+            "identity", "$.user", "a user", "name the one whose data must go as customer, and leave user out"
         )

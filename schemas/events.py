@@ -20,7 +20,7 @@ from .clickstream import (
 )
 from .control import Custom, ModelPublished, SlotRequested, Tick, TimerDue
 from .feedback import MessageReceived, ProductReviewed, SurveyAnswered
-from .identity import ConsentChanged, ErasureRequested, HandedOver, Identified, Linked
+from .identity import ConsentChanged, ErasureRequested, HandedOver, Identified, Linked, Unlinked
 from .outcomes import ContactSuppressed, DecisionExposed, OutcomeReported
 from .transactions import (
     CartChanged,
@@ -71,6 +71,7 @@ AnyEvent = (
     | HandedOver
     | ConsentChanged
     | ErasureRequested
+    | Unlinked
     | SlotRequested
     | Tick
     | TimerDue

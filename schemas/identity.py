@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from .base import CustomerId, Event, Name, Scalar
 
@@ -58,4 +60,19 @@ class ConsentChanged(Event, frozen=True, tag="consent_changed"):
 
 
 class ErasureRequested(Event, frozen=True, tag="erasure_requested"):
-    """The customer's data must go."""
+    """The customer's data must go.
+
+    Parameters
+    ----------
+    user
+        Empty where it was asked for; the engine's own messages name the user because of whom this device, handed over to
+        that user, must go. Such a message holds only while the device is still that user's.
+    """
+
+    user: Annotated[str, Meta(max_length=130)] = ""
+
+
+class Unlinked(Event, frozen=True, tag="unlinked"):
+    """The device ``origin``, handed over to this user, was erased by itself: its id must go here, too."""
+
+    origin: CustomerId

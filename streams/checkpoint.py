@@ -17,10 +17,9 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from models.profile import profile as profiles
 from schemas.control import ModelPublished
 
-from . import outbox
+from . import outbox, tombstones
 from .broker import Broker
 from .emitting import decode_example
 from .engines import build
@@ -70,6 +69,7 @@ class EnginePartition:
         self._pos, self._committed = Position(0), Position(0)
         self._offsets_at = 0.0
         self._since_snapshot = 0
+        self._pseudonym = tombstones.pseudonyms(settings.key)
         self.killed = False
         self.stages = Stages()
 
@@ -162,7 +162,9 @@ class EnginePartition:
         until, missing = stepper.reach(lines), stepper.missing(lines)
         if missing or (stepper.next_due is not None and stepper.next_due <= until):
             with self.stages("load"):
-                loaded = await self._store.load(self._tp.partition, until, self._settings.limits.timers, missing)
+                erased = [self._pseudonym(customer) for customer in missing] if stepper.remembers else ()
+                most = self._settings.limits.timers
+                loaded = await self._store.load(self._tp.partition, until, most, missing, erased)
                 stepper.take(loaded)
         else:
             stepper.take(None)
@@ -199,22 +201,26 @@ class EnginePartition:
         models, examples = None, cut.examples
         if self._inline is not None:
             self._since_snapshot += len(examples)
-            if self._since_snapshot >= settings.limits.examples:
+            # the write-ahead log names customers
+            if self._since_snapshot >= settings.limits.examples or (cut.erased and self._since_snapshot):
                 models, examples = self._inline.snapshot(settings.key), []
                 self._since_snapshot = 0
         outputs = cut.emitter.outputs
         encoding = time.perf_counter()
+        stored = tombstones.stored(cut.profiles, self._pseudonym, self.stepper.engine.erasure_ms)
         commit = Commit(
             token=self._token,
             seq=self._seq,
             pos=cut.pos,
             state=msgspec.msgpack.encode(cut.state),
             topic=self._topic,
-            profiles={customer: profiles.encode(profile) for customer, profile in cut.profiles.items()},
+            profiles=stored.profiles,
             timers=cut.timers,
             outbox=outbox.encode(cut.pos, outputs),
             examples=examples,
             models=models,
+            tombstones=stored.tombstones,
+            clock=cut.state.clock,
         )
         self.stages.add("encode", time.perf_counter() - encoding)
         with self.stages("commit"):

@@ -27,7 +27,7 @@ redis.call('HSET', KEYS[1], 'token', ARGV[1])
 return {redis.call('HMGET', KEYS[1], 'seq', 'pos', 'pub', 'state', 'topic'), redis.call('GET', KEYS[2]) or ''}
 """
 
-# KEYS: timers profiles. ARGV: until limit customer...
+# KEYS: timers profiles tombstones. ARGV: until limit #customers customer... and, to look for tombstones, a name for each
 LOAD = (
     _COMMON
     + """
@@ -40,19 +40,30 @@ local function want(customer)
     wanted[#wanted + 1] = customer
   end
 end
-for i = 3, #ARGV do want(ARGV[i]) end
+local asked, names = tonumber(ARGV[3]), {}
+for i = 4, asked + 3 do
+  want(ARGV[i])
+  names[ARGV[i]] = ARGV[i + asked]
+end
 for i = 1, math.min(#due, 2 * ARGV[2]), 2 do want(string.match(due[i], '^(.-)%z')) end
 local profiles = {}
 for first = 1, #wanted, CHUNK do
   local part = redis.call('HMGET', KEYS[2], unpack(wanted, first, math.min(first + CHUNK - 1, #wanted)))
   for i = 1, #part do profiles[#profiles + 1] = part[i] end
 end
+if #ARGV > asked + 3 then
+  for i = 1, #wanted do
+    local name = names[wanted[i]]
+    if name and not profiles[i] then profiles[i] = redis.call('HGET', KEYS[3], name) end
+  end
+end
 return {due, later, wanted, profiles}
 """
 )
 
-# KEYS: meta outbox profiles timers wal models
-# ARGV: token seq pos state topic outbox #profiles #set #removed #examples models|'' and then the lists
+# KEYS: meta outbox profiles timers wal models tombstones kept-until
+# ARGV: token seq pos state topic outbox #profiles #set #removed #examples models|'' #forgotten #tombstones #raised clock
+# purged and then the lists
 COMMIT = (
     _COMMON
     + """
@@ -63,7 +74,8 @@ if seq == tonumber(ARGV[2]) + 1 then return 'DONE' end
 if seq ~= tonumber(ARGV[2]) then return 'ROLLED_BACK' end
 expect(KEYS[1], 'hash') expect(KEYS[2], 'string') expect(KEYS[3], 'hash')
 expect(KEYS[4], 'zset') expect(KEYS[5], 'list') expect(KEYS[6], 'string')
-local at = 12
+expect(KEYS[7], 'hash') expect(KEYS[8], 'zset')
+local at = 17
 local function take(count)
   local list = {}
   for i = 1, count do list[i] = ARGV[at + i - 1] end
@@ -72,11 +84,24 @@ local function take(count)
 end
 local profiles, set = take(2 * ARGV[7]), take(2 * ARGV[8])
 local removed, examples = take(tonumber(ARGV[9])), take(tonumber(ARGV[10]))
-for i = 1, #set, 2 do
-  if not tonumber(set[i]) then error({err = 'RAPPORT a timer is due at no number'}) end
+local forgotten, tombstones = take(tonumber(ARGV[12])), take(2 * ARGV[13])
+local kept, raised = take(2 * ARGV[13]), take(tonumber(ARGV[14]))
+for _, dues in ipairs({set, kept}) do
+  for i = 1, #dues, 2 do
+    if not tonumber(dues[i]) then error({err = 'RAPPORT something is due at no number'}) end
+  end
 end
+if not tonumber(ARGV[15]) then error({err = 'RAPPORT a clock that is no number'}) end
 if at ~= #ARGV + 1 then error({err = 'RAPPORT a commit of another length'}) end
 chunked('HSET', KEYS[3], profiles)
+chunked('HDEL', KEYS[3], forgotten)
+chunked('HSET', KEYS[7], tombstones)
+chunked('ZADD', KEYS[8], kept)
+chunked('HDEL', KEYS[7], raised)
+chunked('ZREM', KEYS[8], raised)
+local over = redis.call('ZRANGEBYSCORE', KEYS[8], '-inf', ARGV[15], 'LIMIT', 0, ARGV[16])
+chunked('HDEL', KEYS[7], over)
+chunked('ZREM', KEYS[8], over)
 chunked('ZREM', KEYS[4], removed)
 chunked('ZADD', KEYS[4], set)
 if ARGV[11] ~= '' then

@@ -12,7 +12,7 @@ from models.partition import Timer
 
 from . import redis_scripts as scripts
 from .errors import StreamError
-from .store import Commit, Loaded, Meta, Position, Snapshot, Taken, Verdict
+from .store import PURGED, Commit, Loaded, Meta, Position, Snapshot, Taken, Verdict
 
 
 class StoreError(StreamError):
@@ -82,10 +82,13 @@ class RedisStore:
         meta = Meta(int(seq), _position(pos), _position(pub) if pub else None, state, topic.decode())
         return Taken(token, meta, outbox)
 
-    async def load(self, partition: int, until: int, limit: int, customers: Sequence[str]) -> Loaded:
+    async def load(
+        self, partition: int, until: int, limit: int, customers: Sequence[str], erased: Sequence[bytes] = ()
+    ) -> Loaded:
         """Timers and profiles of a batch, in one call."""
-        keys = [self.key(partition, name) for name in ("timers", "profiles")]
-        due, later, wanted, found = await self._load(keys=keys, args=[until, limit, *customers])
+        keys = [self.key(partition, name) for name in ("timers", "profiles", "tombstones")]
+        args: list[Any] = [until, limit, len(customers), *customers, *erased]
+        due, later, wanted, found = await self._load(keys=keys, args=args)
         timers: list[Timer] = []
         for member, score in zip(due[::2], due[1::2], strict=True):
             customer, _, kind = member.decode().partition("\0")
@@ -98,13 +101,22 @@ class RedisStore:
         kept = [(due, f"{customer}\0{kind}") for (customer, kind), due in commit.timers.items()]
         removed = [member for due, member in kept if not due]
         lists: list[Any] = []
+        forgotten = [customer for customer, data in commit.profiles.items() if data is None]
         for customer, data in commit.profiles.items():
-            lists += (customer, data)
+            if data is not None:
+                lists += (customer, data)
         for due, member in kept:
             if due:
                 lists += (due, member)
         lists += removed
         lists += commit.examples
+        lists += forgotten
+        stones = [(name, stone) for name, stone in commit.tombstones.items() if stone is not None]
+        for name, stone in stones:
+            lists += (name, stone.data)
+        for name, stone in stones:
+            lists += (stone.until, name)
+        lists += [name for name, stone in commit.tombstones.items() if stone is None]
         args: list[Any] = [
             commit.token,
             commit.seq,
@@ -112,13 +124,18 @@ class RedisStore:
             commit.state,
             commit.topic,
             commit.outbox,
-            len(commit.profiles),
+            len(commit.profiles) - len(forgotten),
             len(kept) - len(removed),
             len(removed),
             len(commit.examples),
             commit.models or b"",
+            len(forgotten),
+            len(stones),
+            len(commit.tombstones) - len(stones),
+            commit.clock,
+            PURGED,
         ]
-        names = ("meta", "outbox", "profiles", "timers", "wal", "models")
+        names = ("meta", "outbox", "profiles", "timers", "wal", "models", "tombstones", "kept-until")
         answer: bytes = await self._commit(keys=[self.key(partition, name) for name in names], args=[*args, *lists])
         return Verdict(answer.decode())
 

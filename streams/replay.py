@@ -250,7 +250,7 @@ def figures(run: Run, sources: Sources, stopped: bool = False) -> dict[str, Any]
             "events": sources.events,
             "first_at": sources.first_at,
             "last_at": sources.last_at if sources.events else None,
-            "customers": len(run.profiles),
+            "customers": run.customers,
             "broken_files": [str(error) for error in sources.broken],
             "dead_letters": dict(sorted(sources.dead.items())),
             "repairs": dict(sorted(sources.notes.items())),

@@ -18,14 +18,17 @@ from models.policy.ledger import Ledger
 from models.policy.reading import Settings
 from models.profile import profile as profiles
 from models.profile.profile import Profile
+from models.profile.tombstone import is_tombstone, named, unexpired
 from schemas.base import Event
 from schemas.decisions import Conversion, Decision
+
+from .tombstones import encode, living, pseudonyms
 
 FORMAT = 1
 
 
 class State(Struct, frozen=True, array_like=True):
-    """Everything a run needs to go on: clock, timers, profiles, models, ledger."""
+    """Everything a run needs to go on: clock, timers, profiles, models, ledger; of the erased what is stored of them."""
 
     format: int
     clock: int
@@ -33,6 +36,7 @@ class State(Struct, frozen=True, array_like=True):
     profiles: list[bytes]
     models: bytes
     ledger: bytes
+    tombstones: list[tuple[bytes, bytes]] = []
 
 
 class Run:
@@ -70,6 +74,8 @@ class Run:
         self.profiles: dict[str, Profile] = {}
         self.counts: Counter[str] = Counter()
         self.steps = 0
+        self._tombstones: dict[bytes, bytes] = {}
+        self._pseudonym = pseudonyms(b"")
         self._deliver_messages = deliver
         self._on_decision = on_decision
         self._on_conversion = on_conversion
@@ -103,7 +109,10 @@ class Run:
 
     def _step(self, event: Event, now: int) -> Step:
         customer = event.customer
-        step = self.engine.step(event, self.profiles.get(customer), now)
+        profile = self.profiles.get(customer)
+        if profile is None and self._tombstones:
+            profile = self._erased(customer)
+        step = self.engine.step(event, profile, now, self.partition.clock)
         self.steps += 1
         self.profiles[customer] = step.profile
         if step.timers:
@@ -123,16 +132,42 @@ class Run:
                 self._on_conversion(conversion)
         return step
 
+    def _erased(self, customer: str) -> Profile | None:
+        """The tombstone of a customer who was erased before the state was saved that this run goes on from."""
+        data = self._tombstones.pop(self._pseudonym(customer), None)
+        return named(profiles.decode(data), customer) if data is not None else None
+
+    @property
+    def customers(self) -> int:
+        """How many customers have a profile; the erased have none."""
+        return living(self.profiles.values())
+
     def snapshot(self, key: bytes = b"") -> bytes:
-        """The whole state as bytes; models are signed with ``key``."""
+        """The whole state as bytes; models are signed with ``key``, and the erased are named by it.
+
+        A run that was restored is saved with the same key.
+        """
+        pseudonym, clock, kept_ms = pseudonyms(key), self.partition.clock, self.engine.erasure_ms
+        held, tombstones = [], dict(self._tombstones)
+        for customer in sorted(self.profiles):
+            profile = self.profiles[customer]
+            if profile.erased_at and is_tombstone(profile):
+                tombstones[pseudonym(customer)] = encode(profile)
+            else:
+                held.append(profiles.encode(profile))
         return msgspec.msgpack.encode(
             State(
                 FORMAT,
-                self.partition.clock,
+                clock,
                 self.partition.timers(),
-                [profiles.encode(self.profiles[customer]) for customer in sorted(self.profiles)],
+                held,
                 self.learner.snapshot(key),
                 self.engine.decider.ledger.snapshot(),
+                [
+                    (name, data)
+                    for name, data in sorted(tombstones.items())
+                    if unexpired(profiles.decode(data), clock, kept_ms) is not None
+                ],
             )
         )
 
@@ -147,6 +182,8 @@ class Run:
         try:
             state = msgspec.msgpack.decode(data, type=State)
             held = [profiles.decode(one) for one in state.profiles]
+            for _, tombstone in state.tombstones:
+                profiles.decode(tombstone)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise SnapshotError(
                 f"{len(data)} bytes that are no saved state ({error}); was the file cut short?"
@@ -158,3 +195,5 @@ class Run:
         self.engine.decider.ledger.restore(state.ledger)
         self.partition.restore(state.clock, state.timers)
         self.profiles = {profile.customer: profile for profile in held}
+        self._tombstones = dict(state.tombstones)
+        self._pseudonym = pseudonyms(key)

@@ -17,6 +17,7 @@ from models.partition import Partition
 from models.policy.ledger import Ledger
 from models.profile import profile as profiles
 from models.profile.profile import Profile
+from models.profile.tombstone import is_tombstone, named
 from schemas.base import Event
 from schemas.codec import decode_event
 from schemas.control import ModelPublished, Tick, TimerDue
@@ -29,12 +30,19 @@ from .store import Loaded, Position
 
 
 class State(Struct, frozen=True, array_like=True):
-    """What a partition knows besides profiles and timers."""
+    """What a partition knows besides profiles and timers.
+
+    Parameters
+    ----------
+    erased_until
+        From then on (partition time, milliseconds UTC) no tombstone counts any more; 0 where nobody was erased.
+    """
 
     clock: int = 0
     marks: dict[str, int] = {}
     ledger: bytes = b""
     models: dict[str, int] = {}
+    erased_until: int = 0
 
 
 class Cut(NamedTuple):
@@ -46,6 +54,8 @@ class Cut(NamedTuple):
         Everything before it is done.
     done
         How many records of the batch are done as a whole.
+    erased
+        Whether a customer was erased: nothing of it may be left anywhere in the store.
     """
 
     pos: Position
@@ -55,6 +65,7 @@ class Cut(NamedTuple):
     timers: dict[tuple[str, str], int]
     emitter: Emitter
     examples: list[bytes]
+    erased: bool
 
 
 class Line(NamedTuple):
@@ -106,6 +117,9 @@ class Stepper:
         self.cache: dict[str, Profile] = {}
         self.versions: dict[str, int] = {}
         self.next_due: int | None = 0
+        self.erased_until = 0
+        self._erased = False
+        self._tombstones: list[str] = []
         self.counts: Counter[str] = Counter()
         self.steps = 0
 
@@ -120,6 +134,7 @@ class Stepper:
         else:
             self.engine.decider.ledger.restore(Ledger().snapshot())
         self.versions = dict(state.models)
+        self.erased_until = state.erased_until
         self.cache.clear()
         self.next_due = 0
         return state
@@ -148,6 +163,11 @@ class Stepper:
             )
         )
 
+    @property
+    def remembers(self) -> bool:
+        """Whether there may be tombstones in the store that count."""
+        return self.erased_until > self.partition.clock
+
     def take(self, loaded: Loaded | None) -> None:
         """Take over what was loaded for a batch; None where nothing was needed."""
         partition = self.partition
@@ -159,7 +179,7 @@ class Stepper:
         self.next_due = loaded.next_due
         for customer, data in loaded.profiles.items():
             if customer not in self.cache:
-                self.cache[customer] = profiles.decode(data)
+                self.cache[customer] = named(profiles.decode(data), customer)
 
     def cut(self, lines: Sequence[Line], n: int) -> Cut:
         """Step records until a limit is reached.
@@ -190,11 +210,13 @@ class Stepper:
                     return self._close(Position(offset, 0), index, changed, timers, emitter, examples)
                 continue
             for event, now in partition.plan((line.event,)):
-                step = self.engine.step(event, self.cache.get(event.customer), now)
-                self.steps += 1
                 customer = event.customer
-                self.cache.pop(customer, None)  # so that the first in the cache is the one touched longest ago
+                before = self.cache.pop(customer, None)  # so that the first in the cache is the one touched longest ago
+                step = self.engine.step(event, before, now, partition.clock)
+                self.steps += 1
                 self.cache[customer] = changed[customer] = step.profile
+                if step.profile.erased_at:
+                    self._note_erased(before, step.profile)
                 if isinstance(event, TimerDue):
                     key = (customer, event.kind)
                     timers[key] = dict(step.profile.timers).get(event.kind, 0)
@@ -218,6 +240,12 @@ class Stepper:
                 return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
         last = lines[-1].record.offset
         return self._close(Position(last + 1), len(lines), changed, timers, emitter, examples)
+
+    def _note_erased(self, before: Profile | None, after: Profile) -> None:
+        if before is None or before.erased_at != after.erased_at:
+            self._erased = True
+            self.erased_until = max(self.erased_until, after.erased_at + self.engine.erasure_ms)
+        self._tombstones.append(after.customer)
 
     def _dead(self, line: Line, emitter: Emitter) -> None:
         record, error = line.record, line.error
@@ -243,12 +271,21 @@ class Stepper:
         if self.partition.horizon is not None:
             self.next_due = 0  # there are more due than were loaded
         state = State(
-            self.partition.clock, dict(self.partition.marks), self.engine.decider.ledger.snapshot(), self.versions
+            self.partition.clock,
+            dict(self.partition.marks),
+            self.engine.decider.ledger.snapshot(),
+            self.versions,
+            self.erased_until,
         )
-        return Cut(pos, done, state, changed, timers, emitter, examples)
+        erased, self._erased = self._erased, False
+        return Cut(pos, done, state, changed, timers, emitter, examples, erased)
 
     def trim(self) -> None:
-        """Drop the profiles that were touched longest ago, once the cache is a quarter over its bound."""
+        """Once a cut is stored: drop the erased, and what was touched longest ago where there is a quarter too much."""
+        for customer in self._tombstones:
+            if (profile := self.cache.get(customer)) is not None and is_tombstone(profile):
+                del self.cache[customer]
+        self._tombstones.clear()
         most = self._limits.profiles
         if len(self.cache) > most + most // 4:
             for customer in list(self.cache)[: len(self.cache) - most]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from models.partition import Timer
+
+PURGED = 1000
+"""Tombstones that one commit removes at most, those whose time was over first."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Position(NamedTuple):
@@ -55,6 +61,13 @@ class Taken(NamedTuple):
     outbox: bytes
 
 
+class Tombstone(NamedTuple):
+    """What is kept of an erased customer, and until when (partition time, milliseconds UTC)."""
+
+    data: bytes
+    until: int
+
+
 class Loaded(NamedTuple):
     """What a batch starts from.
 
@@ -67,7 +80,8 @@ class Loaded(NamedTuple):
     next_due
         When the first timer after that time is due, milliseconds UTC; None where there is none.
     profiles
-        Those asked for and those of the timers' customers, as far as they exist.
+        Those asked for and those of the timers' customers, as far as they exist; for one without, its tombstone where it
+        was asked for and exists.
     """
 
     timers: list[Timer]
@@ -84,8 +98,14 @@ class Commit:
     ----------
     token, seq
         The lease it was made under, and the number of commits before it.
+    profiles
+        By customer; None where it is to be forgotten.
     timers
         (customer, kind) -> due in milliseconds UTC, 0 where the timer went.
+    tombstones
+        Of erased customers, by what stands for them; None where one goes.
+    clock
+        Partition time, milliseconds UTC: tombstones kept until then go as well.
     outbox
         The batch's outputs, encoded; empty where there are none.
     examples
@@ -99,11 +119,13 @@ class Commit:
     pos: Position
     state: bytes
     topic: str
-    profiles: Mapping[str, bytes] = field(default_factory=dict)
+    profiles: Mapping[str, bytes | None] = field(default_factory=dict)
     timers: Mapping[tuple[str, str], int] = field(default_factory=dict)
     outbox: bytes = b""
     examples: Sequence[bytes] = ()
     models: bytes | None = None
+    tombstones: Mapping[bytes, Tombstone | None] = field(default_factory=dict)
+    clock: int = 0
 
 
 class Verdict(Enum):
@@ -133,8 +155,13 @@ class Store(Protocol):
     async def take(self, partition: int) -> Taken:
         """Take a partition over: from now on commits under older tokens are refused."""
 
-    async def load(self, partition: int, until: int, limit: int, customers: Sequence[str]) -> Loaded:
-        """Timers due by ``until`` (milliseconds UTC), at most ``limit``, and profiles."""
+    async def load(
+        self, partition: int, until: int, limit: int, customers: Sequence[str], erased: Sequence[bytes] = ()
+    ) -> Loaded:
+        """Timers due by ``until`` (milliseconds UTC), at most ``limit``, and profiles.
+
+        ``erased``: what tombstones of ``customers`` would be stored under, in the same order; empty to look for none.
+        """
 
     async def commit(self, partition: int, commit: Commit) -> Verdict:
         """Store a batch."""
@@ -171,8 +198,17 @@ class _Kept:
     outbox: bytes = b""
     profiles: dict[str, bytes] = field(default_factory=dict)
     timers: dict[tuple[str, str], int] = field(default_factory=dict)
+    tombstones: dict[bytes, Tombstone] = field(default_factory=dict)
     examples: list[bytes] = field(default_factory=list)
     models: bytes | None = None
+
+
+def _change(kept: dict[K, V], changed: Mapping[K, V | None]) -> None:
+    for key, value in changed.items():
+        if value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = value
 
 
 class MemoryStore:
@@ -198,7 +234,9 @@ class MemoryStore:
         kept.token = self._token()
         return Taken(kept.token, kept.meta, kept.outbox)
 
-    async def load(self, partition: int, until: int, limit: int, customers: Sequence[str]) -> Loaded:
+    async def load(
+        self, partition: int, until: int, limit: int, customers: Sequence[str], erased: Sequence[bytes] = ()
+    ) -> Loaded:
         """Timers and profiles of a batch."""
         kept = self._of(partition)
         timers = sorted((due, *key) for key, due in kept.timers.items())
@@ -206,7 +244,12 @@ class MemoryStore:
         later = [timer[0] for timer in timers if timer[0] > until]
         first = due[:limit]
         wanted = {*customers, *(customer for _, customer, _ in first)}
-        profiles = {customer: kept.profiles[customer] for customer in wanted if customer in kept.profiles}
+        profiles = {
+            customer: kept.tombstones[name].data
+            for customer, name in zip(customers, erased, strict=False)
+            if name in kept.tombstones
+        }
+        profiles |= {customer: kept.profiles[customer] for customer in wanted if customer in kept.profiles}
         return Loaded(first, len(due) > limit, later[0] if later else None, profiles)
 
     async def commit(self, partition: int, commit: Commit) -> Verdict:
@@ -218,7 +261,11 @@ class MemoryStore:
         if seq != commit.seq:
             return Verdict.DONE if seq == commit.seq + 1 else Verdict.ROLLED_BACK
         kept.meta = Meta(seq + 1, commit.pos, kept.meta.pub if kept.meta else None, commit.state, commit.topic)
-        kept.profiles.update(commit.profiles)
+        _change(kept.profiles, commit.profiles)
+        _change(kept.tombstones, commit.tombstones)
+        over = sorted((stone.until, name) for name, stone in kept.tombstones.items() if stone.until <= commit.clock)
+        for _, name in over[:PURGED]:
+            del kept.tombstones[name]
         for key, due in commit.timers.items():
             if due:
                 kept.timers[key] = due

@@ -19,6 +19,7 @@ LEFT_OUT = {
     "duplicate": "repeats of an event (same id), counted once",
     "duplicate_order": "repeats of an order (same number), counted once",
     "after_erasure": "events of erased customers from before the erasure",
+    "hand_over_erased": "devices of erased customers from before the erasure",
 }
 
 

@@ -205,6 +205,33 @@ class TopicPlan:
         )
 
 
+def check_erasure(kept_ms: int) -> None:
+    """Check that the erased are remembered for as long as any topic can bring their past back.
+
+    Topics into which history is played keep everything and are left out: they have to be deleted by whoever erases.
+
+    Parameters
+    ----------
+    kept_ms
+        How long tombstones are kept, milliseconds.
+
+    Raises
+    ------
+    TopicError
+        Where a topic is kept longer.
+
+    >>> check_erasure(400 * DAY_MS)
+    """
+    longest = max(TopicPlan().all(), key=lambda topic: topic.retention_ms)
+    least_ms = longest.retention_ms + SEGMENT_MS
+    if kept_ms < least_ms:
+        raise TopicError(
+            "[engine] erasure_days",
+            f"{kept_ms / DAY_MS:g}",
+            f"write {least_ms // DAY_MS} or more: the topic {longest.name} keeps records that long",
+        )
+
+
 def days(milliseconds: int) -> str:
     """A retention as people write it.
 

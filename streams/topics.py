@@ -287,7 +287,7 @@ def _partitions(found: Found) -> Problem:
 def _retention(topic: Topic, kept: int) -> Problem:
     shorter = topic.retention_ms < 0 or 0 <= kept < topic.retention_ms
     if not shorter:
-        why = "erased customers' records stay in it that long"
+        why = "erased customers' records stay in it that long, which [engine] erasure_days has to cover"
     elif topic.name.endswith(EVENTS):
         why = "a restored copy of the state store may be no older than that"
     else:

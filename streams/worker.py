@@ -16,6 +16,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
+from models.config import days_ms
+
 from .app import App, Role, build
 from .connection import Connection
 from .errors import BrokerError
@@ -24,6 +26,7 @@ from .publishers import NoAnswerError
 from .redis_store import RedisStore
 from .settings import StreamSettings
 from .store import Store
+from .topic_plan import check_erasure
 
 log = structlog.get_logger(__name__)
 KILL_POLL_S = 0.4
@@ -57,6 +60,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work until told to stop; raises the error that ended it otherwise."""
+        check_erasure(days_ms(self.settings.engine.engine.erasure_days))
         store = self.store or RedisStore(
             self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from schemas.control import SlotRequested
 from ..config import EngineConfig
 from ..draft import Draft
 from ..profile import contact, journey
-from ..profile.profile import Profile, decode, encode, merge
+from ..profile.profile import ORIGINS_MAX, Profile, decode, encode, merge
 from ..randomness import derived_id
 from . import clicks, visit
 
@@ -60,17 +61,25 @@ def linked(draft: Draft, event: i.Linked, config: EngineConfig) -> None:
 
 
 def handed_over(draft: Draft, event: i.HandedOver, config: EngineConfig) -> None:
-    """Fold the profile of a device into this user's."""
-    try:
+    """Fold the profile of a device into this user's.
+
+    Where the user was erased after the device set out, nothing of it comes in but what it withdrew, and the device is
+    told to forget as well.
+    """
+    guest: Profile | None = None
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         guest = decode(event.profile)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        draft.count("hand_over_unreadable")
-        return
-    if draft.erased_at and guest.activity.events and guest.activity.first_at <= draft.erased_at:
-        draft.contact = contact.merge(draft.contact, contact.kept_wishes(guest.contact))
+    if draft.erased_at and _set_out(event, guest) <= draft.erased_at:
+        if guest is not None:
+            draft.contact = contact.merge(draft.contact, contact.kept_wishes(guest.contact))
         if not draft.contact.profiling:
             _forget_scores(draft)
+        draft.messages.append(_erase_device(draft, event.origin))
         draft.count("hand_over_erased")
+        return
+    _note_origin(draft, event.origin)
+    if guest is None:
+        draft.count("hand_over_unreadable")
         return
     guest_is_later = guest.activity.at >= draft.activity.at
     draft.delay_ms = max(event.received_at - event.occurred_at, guest.delay_ms if guest_is_later else draft.delay_ms)
@@ -83,6 +92,39 @@ def handed_over(draft: Draft, event: i.HandedOver, config: EngineConfig) -> None
         _forget_scores(draft)
     draft.moments.add("merged")
     draft.count("merged")
+
+
+def _set_out(event: i.HandedOver, guest: Profile | None) -> int:
+    """When the history of a handed-over device begins, milliseconds UTC."""
+    if guest is None or not guest.activity.events:
+        return event.occurred_at
+    return min(event.occurred_at, guest.activity.first_at)
+
+
+def _note_origin(draft: Draft, origin: str) -> None:
+    """Remember a device of this user; one too many is let go as if it were erased, so that none is out of reach.
+
+    All that it knew is the user's by then: what is lost is that later events of it are forwarded, until it is linked again.
+    """
+    origins = (*(one for one in draft.origins if one != origin), origin)
+    draft.messages.extend(_erase_device(draft, one) for one in origins[:-ORIGINS_MAX])
+    draft.origins = origins[-ORIGINS_MAX:]
+
+
+def _erase_device(draft: Draft, origin: str) -> i.ErasureRequested:
+    """What tells a device of this user to forget."""
+    return i.ErasureRequested(
+        id=derived_id(draft.event.id, f">forget {origin}"),
+        customer=origin,
+        occurred_at=draft.now,
+        received_at=max(draft.now, draft.event.received_at),
+        user=draft.before.customer,
+    )
+
+
+def unlinked(draft: Draft, event: i.Unlinked, config: EngineConfig) -> None:
+    """A device of this user was erased by itself."""
+    draft.origins = tuple(one for one in draft.origins if one != event.origin)
 
 
 def consent_changed(draft: Draft, event: i.ConsentChanged, config: EngineConfig) -> None:
@@ -103,15 +145,34 @@ def _forget_scores(draft: Draft) -> None:
 
 
 def erasure_requested(draft: Draft, event: i.ErasureRequested, config: EngineConfig) -> None:
-    """Forget the customer: nothing but the time of the request and the objections is kept."""
+    """Forget the customer: a tombstone stays, with the time of the request and the objections.
+
+    A user's devices are told to forget, too. A device that is erased by itself leaves its user: what it had handed over
+    stays there, as the user's own.
+    """
+    if event.user and event.user != draft.linked:
+        draft.count("erasure_moot")  # it has left that user, so it was erased since
+        return
+    customer = draft.before.customer
+    draft.messages.extend(_erase_device(draft, origin) for origin in draft.origins)
+    if draft.linked and not event.user:
+        draft.messages.append(
+            i.Unlinked(
+                id=derived_id(event.id, ">unlinked"),
+                customer=draft.linked,
+                occurred_at=draft.now,
+                received_at=max(draft.now, event.received_at),
+                origin=customer,
+            )
+        )
     wishes = contact.kept_wishes(draft.contact)
     for kind in dict(draft.before.timers):
         draft.set_timer(kind, 0)
-    draft.take(Profile(draft.before.customer))
+    draft.take(Profile(customer))
     draft.contact = wishes
-    draft.linked, draft.seen = "", draft.seen[-1:]
+    draft.linked, draft.origins, draft.mixed = "", (), False
     draft.erased_at = draft.now
-    draft.count("erased")
+    draft.count("erased_device" if event.user else "erased")
 
 
 def outcome_reported(draft: Draft, event: o.OutcomeReported, config: EngineConfig) -> None:
@@ -136,6 +197,7 @@ HANDLERS: Mapping[type[Event], Callable[[Draft, Any, EngineConfig], None]] = {
     i.HandedOver: handed_over,
     i.ConsentChanged: consent_changed,
     i.ErasureRequested: erasure_requested,
+    i.Unlinked: unlinked,
     f.ProductReviewed: clicks.activity,
     f.SurveyAnswered: clicks.activity,
     f.MessageReceived: clicks.activity,

@@ -10,6 +10,7 @@ from .pending import PENDING_MAX, Pending
 
 VERSION = 1
 SEEN_MAX = 32
+ORIGINS_MAX = 32
 
 Timers = tuple[tuple[str, int], ...]
 
@@ -64,6 +65,8 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
         Whether contacts of two identities were folded together: such a history is left out of effect estimates.
     delay_ms
         How long the last event took from its occurrence to its arrival.
+    origins
+        The devices that were handed over to this user, at most 32: an erasure reaches them by it.
     """
 
     customer: str
@@ -89,6 +92,7 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
     late: int = 0
     mixed: bool = False
     delay_ms: int = 0
+    origins: tuple[str, ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -147,6 +151,7 @@ def merge(user: Profile, anonymous: Profile) -> Profile:
         late=user.late + anonymous.late,
         mixed=user.mixed or bool(anonymous.contact.log),
         delay_ms=user.delay_ms,
+        origins=user.origins,
     )
 
 

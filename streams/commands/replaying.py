@@ -160,7 +160,7 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
         said.append(f"written to {options.out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
     if save is not None and report.complete:
         _write(save, saved.snapshot(report.run, options.key))
-        said.append(f"state of {len(report.run.profiles):,} customers written to {save}")
+        said.append(f"state of {report.run.customers:,} customers written to {save}")
     elif save is not None:
         said.append(f"{save} not written: the run is not complete")
     summary.show(report, common.out)

@@ -9,8 +9,10 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from models.config import days_ms
 from models.policy.campaigns import SIGNALS, CampaignConfig, Cap
 from models.policy.reading import Settings
+from streams.topic_plan import check_erasure
 
 from . import common
 
@@ -25,6 +27,7 @@ def validate(
     Example: rapport validate examples/campaigns.toml
     """
     checked = common.settings(file)
+    check_erasure(days_ms(checked.engine.erasure_days))
     campaigns = [campaign.config for campaign in checked.campaigns.all()]
     for config in campaigns:
         common.out.print(

@@ -179,9 +179,9 @@ def pairs() -> tuple[tuple[Event, Profile | None, int], ...]:
     met: list[tuple[Event, Profile | None, int]] = []
     step = run.engine.step
 
-    def noted(event: Event, profile: Profile | None, now: int) -> Any:
+    def noted(event: Event, profile: Profile | None, now: int, clock: int | None = None) -> Any:
         met.append((event, profile, now))
-        return step(event, profile, now)
+        return step(event, profile, now, clock)
 
     run.engine.step = noted  # type: ignore[method-assign]  # listens in, and passes everything on
     recorded.feed(stream(21, 700), START + 30 * DAY_MS)

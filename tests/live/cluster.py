@@ -27,7 +27,7 @@ from models.profile.profile import Profile
 from schemas.base import Event
 from schemas.codec import decode_event, encode_conversion, encode_decision
 from schemas.control import ModelPublished, Tick
-from schemas.identity import HandedOver
+from schemas.identity import HandedOver, Unlinked
 from schemas.routing import RAW_TOPICS
 from streams import topics
 from streams.environment import kafka_from_environment
@@ -237,7 +237,7 @@ class Truth:
         return self
 
     def _step(self, event: Event, now: int) -> None:
-        step: Step = self.engine.step(event, self.profiles.get(event.customer), now)
+        step: Step = self.engine.step(event, self.profiles.get(event.customer), now, self.partition.clock)
         self.profiles[event.customer] = step.profile
         self.partition.apply(event.customer, step)
         for decision in step.decisions:
@@ -257,4 +257,5 @@ class Truth:
 def from_outside(log: Iterable[bytes]) -> list[Event]:
     """The events of a log that came through raw topics: no ticks, hand-overs, forwarded events or model versions."""
     events = map(decode_event, log)
-    return [event for event in events if event.via and not isinstance(event, (Tick, HandedOver, ModelPublished))]
+    ours = (Tick, HandedOver, Unlinked, ModelPublished)
+    return [event for event in events if event.via and not isinstance(event, ours)]

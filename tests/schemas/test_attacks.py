@@ -256,6 +256,7 @@ def test_binary_arithmetic_is_rounded() -> None:
         (b'{"type":"slot_requested","customer":"u:1","slot":"s","candidates":["\\u0007"]}', "identity", "$.candidates"),
         (b'{"type":"linked","customer":"u:1","user":"u:2"}', "identity", "$.user"),
         (b'{"type":"linked","customer":"a:1","user":"a:2"}', "identity", "$.user"),
+        (b'{"type":"erasure_requested","customer":"a:1","user":"u:2"}', "identity", "$.user"),
         (b'{"type":"outcome_reported","customer":"u:1","outcome":"lost"}', "range", "$.outcome"),
     ],
     ids=lambda value: value[:50].decode("latin-1") if isinstance(value, bytes) else None,
@@ -266,7 +267,7 @@ def test_refusals(raw: bytes, reason: str, field: str) -> None:
     assert letter.size == len(raw)
 
 
-@pytest.mark.parametrize("tag", ["tick", "timer_due", "model_published", "handed_over"])
+@pytest.mark.parametrize("tag", ["tick", "timer_due", "model_published", "handed_over", "unlinked"])
 def test_the_engines_own_records_are_refused_from_outside(tag: str) -> None:
     line = next(line for line in OLD_LINES if f'"type":"{tag}"'.encode() in line)
     decode_event(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from models.policy.reading import read
 from streams.cli import app
 from streams.embedded import Valkey
+from streams.environment import from_environment
+from streams.errors import TopicError
+from streams.settings import StreamSettings
+from streams.worker import Worker
 
 from .conftest import CAMPAIGNS, ROOT, Rapport
 
@@ -247,6 +253,17 @@ def test_validate_shows_how_the_file_was_understood(rapport: Rapport, tmp_path: 
     assert "note: policy.channel_caps.smss caps a channel that no action uses" in ended.out
     file.write_text("")
     assert "note: no campaign" in rapport("validate", file).out
+
+
+async def test_the_erased_must_be_remembered_for_as_long_as_the_topics_are(rapport: Rapport, tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[engine]\nerasure_days = 30\n")
+    ended = rapport("validate", file)
+    said = "[engine] erasure_days: found 30; write 91 or more: the topic decisions keeps records that long"
+    assert (ended.code, ended.err) == (1, f"rapport: {said}\n")
+    worker = Worker(from_environment({}), StreamSettings(engine=read(file.read_text())))
+    with pytest.raises(TopicError, match=re.escape(said)):
+        await worker.run()
 
 
 def test_import_then_replay(rapport: Rapport, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from models.policy.reading import Settings
+from models.policy.reading import Settings, read
 from schemas import clickstream as c
 from schemas import identity
 from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, Event
@@ -28,9 +28,9 @@ from streams.lanes import TRANSIENT, FencedError, ReopenError
 from streams.outbox import Output
 from streams.publishers import Publisher
 from streams.settings import Limits, StreamSettings
-from streams.store import Commit, MemoryStore, Meta, Position, Verdict
+from streams.store import Commit, MemoryStore, Meta, Position, Tombstone, Verdict
 from tests.streams.fakes import FakeBroker, Fault
-from tests.support import START, Recorded, add, busy, make, order, stream
+from tests.support import BUSY, START, Recorded, add, make, order, stream
 
 T = TypeVar("T")
 
@@ -61,7 +61,13 @@ class FaultyStore(MemoryStore):
         if fault == "refused":
             raise ConnectionError(fault)
         now = self._of(partition)
-        before = replace(now, profiles=dict(now.profiles), timers=dict(now.timers), examples=list(now.examples))
+        before = replace(
+            now,
+            profiles=dict(now.profiles),
+            timers=dict(now.timers),
+            tombstones=dict(now.tombstones),
+            examples=list(now.examples),
+        )
         verdict = await self._store(partition, commit)
         if verdict is Verdict.OK:
             self.history.append(before)
@@ -157,7 +163,8 @@ class Worker:
 
 @cache
 def campaigns() -> Settings:
-    return busy()
+    """Tombstones are kept for days only, so that they run out, too."""
+    return read(BUSY.replace("seed = 7", "seed = 7\nerasure_days = 2.5", 1))
 
 
 def stream_settings(limits: Limits, transactions: bool = True) -> StreamSettings:
@@ -251,6 +258,7 @@ class World:
         kept, meta = self.store.partitions[0], wanted.meta
         assert kept.profiles == wanted.profiles
         assert kept.timers == wanted.timers
+        assert kept.tombstones == wanted.tombstones
         assert (kept.meta is None) is (meta is None)
         if kept.meta is not None and meta is not None:
             assert (kept.meta.pos, kept.meta.topic) == (meta.pos, meta.topic)
@@ -280,6 +288,7 @@ class Outcome(NamedTuple):
     sent: dict[str, list[Output]]
     profiles: dict[str, bytes]
     timers: dict[tuple[str, str], int]
+    tombstones: dict[bytes, Tombstone]
     meta: Meta | None
     models: bytes
 
@@ -294,7 +303,7 @@ def undisturbed(events: tuple[tuple[bytes, int, bytes], ...]) -> Outcome:
         world.broker.loops = False
         last = world.finish()
         kept = world.store.partitions[0]
-        return Outcome(dict(world.broker.sent), kept.profiles, kept.timers, kept.meta, models(last))
+        return Outcome(dict(world.broker.sent), kept.profiles, kept.timers, kept.tombstones, kept.meta, models(last))
     finally:
         world.close()
 
@@ -594,7 +603,7 @@ limits = st.builds(
     examples=st.integers(1, 6),
 )
 indexes = st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2])  # of workers, the newest first; stale ones are among them
-written = st.tuples(customers, steps, st.sampled_from([0, 0, 0, HOUR_MS]), st.integers(0, 10))
+written = st.tuples(customers, steps, st.sampled_from([0, 0, 0, HOUR_MS]), st.integers(0, 11))
 crashes = st.none() | st.none() | st.none() | st.tuples(st.sampled_from(POINTS[1:]), st.integers(1, 3))
 store_faults = st.sampled_from(["", "", "", "", "", "", "refused", "lost", "again"])
 publish_faults = st.sampled_from([Fault.NONE, Fault.NONE, Fault.NONE, Fault.BEFORE, Fault.LOST, Fault.LATE])
@@ -664,6 +673,7 @@ class Protocol(RuleBasedStateMachine):
             b"{no event",
             make(ModelPublished, at, "m", id=f"model-{number}", model="buys", version=len(events)),
             events[-1].value,  # it is delivered twice
+            make(identity.ErasureRequested, at, customer, id=f"erase-{number}"),
         ]
         return kinds[what]
 

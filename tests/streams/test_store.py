@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from models.randomness import hash64
 from streams.embedded import Valkey
 from streams.redis_store import RedisStore, StoreError
-from streams.store import Commit, MemoryStore, Meta, Position, Snapshot, Store, Verdict
+from streams.store import PURGED, Commit, MemoryStore, Meta, Position, Snapshot, Store, Tombstone, Verdict
 
 OK, DONE, FENCED, ROLLED_BACK = Verdict.OK, Verdict.DONE, Verdict.FENCED, Verdict.ROLLED_BACK
 FAR = 9_999_999_999_999
@@ -161,6 +162,50 @@ async def test_a_commit_replaces_only_what_it_names(store: Store) -> None:
     loaded = await store.load(0, FAR, 10, [])
     assert loaded.timers == [(5, "u:1", "a"), (6, "u:2", "a"), (7, "u:2", "b")]
     assert loaded.profiles == {"u:1": b"1", "u:2": b"3"}
+
+
+async def test_a_commit_forgets_customers(store: Store) -> None:
+    token = await committed(store, profiles={"u:1": b"1", "u:2": b"2"}, timers={("u:1", "a"): 5})
+    forgotten: dict[str, bytes | None] = {"u:1": None, "u:3": None}
+    assert await store.commit(0, batch(token, 1, profiles=forgotten, timers={("u:1", "a"): 0})) is OK
+    assert await store.load(0, FAR, 10, ["u:1", "u:2", "u:3"]) == ([], False, None, {"u:2": b"2"})
+
+
+async def test_a_tombstone_is_found_by_its_name_where_there_is_no_profile(store: Store) -> None:
+    stones = {b"\x00\xffone": Tombstone(b"\x00tomb", 50), b"two": Tombstone(b"2", 60)}
+    await committed(store, profiles={"u:2": b"alive"}, timers={("u:2", "a"): 5}, tombstones=stones, clock=49)
+    names = [b"\x00\xffone", b"two", b"three", b"two"]
+    asked = ["u:1", "u:2", "u:3", "u:1 again"]
+    found = {"u:1": b"\x00tomb", "u:2": b"alive", "u:1 again": b"2"}
+    assert (await store.load(0, 0, 10, asked, names)).profiles == found
+    assert (await store.load(0, 0, 10, asked)).profiles == {"u:2": b"alive"}
+    assert (await store.load(0, FAR, 10, ["u:1"], [names[0]])).profiles == {"u:1": b"\x00tomb", "u:2": b"alive"}
+    assert (await store.load(1, 0, 10, asked, names)).profiles == {}
+
+
+async def test_a_tombstone_is_moved_and_goes(store: Store) -> None:
+    token = await committed(store, tombstones={b"one": Tombstone(b"1", 50), b"two": Tombstone(b"2", 50)})
+    moved = {b"one": Tombstone(b"later", 90), b"two": None, b"never": None}
+    assert await store.commit(0, batch(token, 1, tombstones=moved, clock=60)) is OK
+    assert (await store.load(0, 0, 9, ["u:1", "u:2"], [b"one", b"two"])).profiles == {"u:1": b"later"}
+    assert await store.commit(0, batch(token, 2, clock=89)) is OK
+    assert (await store.load(0, 0, 9, ["u:1"], [b"one"])).profiles == {"u:1": b"later"}
+    assert await store.commit(0, batch(token, 3, clock=90)) is OK
+    assert (await store.load(0, 0, 9, ["u:1"], [b"one"])).profiles == {}
+
+
+async def test_one_commit_removes_so_many_tombstones_and_no_more(store: Store) -> None:
+    names = [b"%05d" % number for number in range(2 * PURGED + 2)]
+    stones = {name: Tombstone(name, 10 + number // 2) for number, name in enumerate(names)}
+    asked = [name.decode() for name in names]
+    token = await committed(store, tombstones=stones)
+    left = names
+    for seq in (1, 2, 3):
+        assert (await store.load(0, 0, 1, asked, names)).profiles == {name.decode(): name for name in left}
+        assert await store.commit(0, batch(token, seq, clock=10 + PURGED - 1)) is OK
+        left = left[PURGED:] if seq < 3 else left
+    assert left == names[-2:], "whose time is not over yet"
+    assert (await store.load(0, 0, 1, asked, names)).profiles == {name.decode(): name for name in left}
 
 
 async def test_odd_customers(store: Store) -> None:
@@ -336,7 +381,7 @@ async def test_the_kill_switch(store: Store) -> None:
 
 # Valkey alone ---------------------------------------------------------------------------------------------------------
 
-KINDS = ("meta", "outbox", "profiles", "timers", "wal", "models")
+KINDS = ("meta", "outbox", "profiles", "timers", "wal", "models", "tombstones", "kept-until")
 
 
 async def everything(store: RedisStore, client: Redis) -> dict[str, bytes | None]:
@@ -350,7 +395,13 @@ async def test_a_key_of_another_type_stops_a_commit_before_it_writes(
     kept: RedisStore, client: Redis, name: str, models: bytes | None
 ) -> None:
     token = await committed(
-        kept, profiles={"u:1": b"1"}, timers={("u:1", "a"): 5}, outbox=b"out", examples=[b"e"], models=b"m"
+        kept,
+        profiles={"u:1": b"1"},
+        timers={("u:1", "a"): 5},
+        outbox=b"out",
+        examples=[b"e"],
+        models=b"m",
+        tombstones={b"t": Tombstone(b"1", 9)},
     )
     key = kept.key(0, name)
     await client.delete(key)
@@ -359,7 +410,8 @@ async def test_a_key_of_another_type_stops_a_commit_before_it_writes(
     else:
         await client.set(key, "wrong")
     before = await everything(kept, client)
-    changes: dict[str, Any] = {"profiles": {"u:1": b"2"}, "timers": {("u:1", "a"): 6, ("u:2", "a"): 0}}
+    changes: dict[str, Any] = {"profiles": {"u:1": None}, "timers": {("u:1", "a"): 6, ("u:2", "a"): 0}}
+    changes |= {"tombstones": {b"u": Tombstone(b"2", 8)}, "clock": 10}
     with pytest.raises(ResponseError, match=name):
         await kept.commit(0, batch(token, 1, outbox=b"next", examples=[b"f"], models=models, **changes))
     assert await everything(kept, client) == before
@@ -379,12 +431,21 @@ async def test_meta_of_another_type_stops_everything(kept: RedisStore, client: R
     assert await everything(kept, client) == before
 
 
-async def test_a_commit_with_a_due_that_is_no_number_writes_nothing(kept: RedisStore, client: Redis) -> None:
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timers": {("u:1", "a"): 5, ("u:2", "a"): "soon"}},
+        {"tombstones": {b"t": Tombstone(b"", 5), b"u": Tombstone(b"", "soon")}},  # type: ignore[arg-type]  # on purpose
+        {"clock": "noon"},
+    ],
+)
+async def test_a_commit_with_a_due_that_is_no_number_writes_nothing(
+    kept: RedisStore, client: Redis, wrong: dict[str, Any]
+) -> None:
     token = await committed(kept)
     before = await everything(kept, client)
-    timers: dict[Any, Any] = {("u:1", "a"): 5, ("u:2", "a"): "soon"}
     with pytest.raises(ResponseError, match="no number"):
-        await kept.commit(0, batch(token, 1, timers=timers, profiles={"u:1": b"2"}))
+        await kept.commit(0, batch(token, 1, profiles={"u:1": b"2"}, **wrong))
     assert await everything(kept, client) == before
 
 
@@ -420,7 +481,9 @@ async def test_an_older_copy_is_noticed(kept: RedisStore, client: Redis) -> None
 
 
 async def test_all_keys_of_a_partition_share_a_slot(kept: RedisStore, client: Redis) -> None:
-    await committed(kept, profiles={"u:1": b""}, timers={("u:1", "a"): 5}, outbox=b"o", examples=[b"e"], models=b"m")
+    stones = {b"t": Tombstone(b"1", 9)}
+    kinds: dict[str, Any] = {"profiles": {"u:1": b""}, "timers": {("u:1", "a"): 5}, "tombstones": stones}
+    await committed(kept, outbox=b"o", examples=[b"e"], models=b"m", **kinds)
     keys = [kept.key(0, name) for name in KINDS]
     assert await client.exists(*keys) == len(keys)
     assert len({key[key.index("{") : key.index("}")] for key in keys}) == 1
@@ -472,6 +535,8 @@ customers = st.sampled_from(["u:1", "u:2", "a:1", *ODD])
 kinds = st.sampled_from(["cart", "browse"])
 data = st.binary(max_size=4)
 positions = st.builds(Position, st.integers(0, 5), st.integers(0, 3))
+STONES = (b"", b"s", b"\xff\0", b"1")
+stones = st.builds(Tombstone, data, st.integers(0, 6))
 timer_changes = st.dictionaries(st.tuples(customers, kinds), st.integers(0, 6), max_size=4)
 
 
@@ -483,8 +548,9 @@ def take(worker: str) -> Ask:
     return ask
 
 
-def load(until: int, limit: int, wanted: list[str]) -> Ask:
-    return lambda store, tokens: store.load(0, until, limit, wanted)
+def load(until: int, limit: int, wanted: list[str], erased: bool = False) -> Ask:
+    names = [STONES[hash64(customer) % len(STONES)] for customer in wanted] if erased else []
+    return lambda store, tokens: store.load(0, until, limit, wanted, names)
 
 
 def commit(worker: str, change: Commit) -> Ask:
@@ -518,15 +584,17 @@ commits = st.builds(
     positions,
     data,
     st.sampled_from(["events:1", "events:2"]),
-    st.dictionaries(customers, data, max_size=3),
+    st.dictionaries(customers, st.none() | data, max_size=3),
     timer_changes,
     data,
     st.lists(data, max_size=2),
     st.none() | st.binary(min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(STONES), st.none() | stones, max_size=3),
+    st.integers(0, 5),
 )
 asks = st.one_of(
     st.builds(take, workers),
-    st.builds(load, st.integers(-1, 7), st.integers(1, 4), st.lists(customers, max_size=3)),
+    st.builds(load, st.integers(-1, 7), st.integers(1, 4), st.lists(customers, max_size=3), st.booleans()),
     st.builds(commit, workers, commits),
     st.builds(commit, workers, commits),
     st.builds(published, workers, st.integers(0, 4), positions),
@@ -547,7 +615,7 @@ asks = st.one_of(
 
 async def answers(store: Store, asked: list[Ask]) -> list[object]:
     tokens: dict[str, str] = {}
-    last: list[Ask] = [take("Z"), load(FAR, 99, list(ODD)), lambda store, tokens: store.learned(0)]
+    last: list[Ask] = [take("Z"), load(FAR, 99, list(ODD), True), lambda store, tokens: store.learned(0)]
     return [await ask(store, tokens) for ask in (*asked, *last)]
 
 

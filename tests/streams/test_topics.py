@@ -22,7 +22,7 @@ from streams import clients, topics
 from streams.connection import KafkaConnection
 from streams.errors import BrokerError, TopicError
 from streams.probe import probe
-from streams.topic_plan import FOR_EVER, TopicPlan
+from streams.topic_plan import FOR_EVER, TopicPlan, check_erasure
 from tests.streams.brokers import BOTH, running
 from tests.streams.conftest import Rapport
 
@@ -48,6 +48,13 @@ def make(connection: KafkaConnection, name: str, partitions: int, **settings: st
     with clients.admin(connection) as admin:
         options = {"num_partitions": partitions, "replication_factor": 1, "configs": configs}
         admin.create_topics({name: options}, wait_for_metadata=True)
+
+
+def test_the_erased_are_remembered_longer_than_any_topic_keeps_them() -> None:
+    longest = max(topic.retention_ms for topic in TopicPlan().all())
+    check_erasure(longest + DAY_MS)  # a segment is closed after a day
+    with pytest.raises(TopicError, match=r"erasure_days: found 90.5; write 91 or more: the topic decisions keeps"):
+        check_erasure(longest + DAY_MS // 2)
 
 
 def test_the_plan() -> None:
@@ -141,7 +148,8 @@ def test_what_differs_is_told_with_the_remedy(broker: KafkaConnection, prefix: s
     ) in live
     assert (
         f"{prefix}outcomes: found a retention of for ever where the plan has 7d; set retention.ms=604800000 on it"
-        " (kafka-configs --alter), or know that erased customers' records stay in it that long"
+        " (kafka-configs --alter), or know that erased customers' records stay in it that long,"
+        " which [engine] erasure_days has to cover"
     ) in live
     assert (
         f"{prefix}feedback: found message.timestamp.type=CreateTime; set message.timestamp.type=LogAppendTime on it:"
