@@ -27,9 +27,10 @@ from schemas.codec import decode_event, encode_decision, encode_event
 from schemas.control import tick
 from schemas.feedback import MessageReceived, ProductReviewed
 from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linked, Unlinked
+from streams.broker import Log
 from streams.checkpoint import EnginePartition
 from streams.embedded import Valkey
-from streams.publishers import Log, partition_of
+from streams.publishers import partition_of
 from streams.redis_store import RedisStore
 from streams.run import Run
 from streams.saved import restore, snapshot
