@@ -89,6 +89,7 @@ class Draft:
         "journey",
         "late",
         "linked",
+        "marks",
         "messages",
         "mixed",
         "moments",
@@ -103,6 +104,7 @@ class Draft:
         "signals",
         "timers",
         "trend",
+        "views",
     )
 
     def __init__(self, profile: Profile, event: Event, now: int) -> None:
@@ -142,6 +144,8 @@ class Draft:
         self.trend = profile.trend
         self.pendings: tuple[Pending, ...] = profile.pendings
         self.sampled = profile.sampled
+        self.views = profile.views
+        self.marks = profile.marks
 
     def count(self, what: str) -> None:
         """Count something for the operators."""
@@ -196,6 +200,8 @@ class Draft:
             self.late,
             self.mixed,
             self.delay_ms,
+            self.views,
+            self.marks,
         )
 
     def step(self) -> Step:

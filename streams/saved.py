@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from models.config import EngineConfig
 from models.errors import SnapshotError
 from models.learning.snapshots import Sealed, seal, unseal
 from schemas.errors import printable
@@ -43,7 +44,7 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
     try:
         msgspec.msgpack.decode(data, type=Sealed)
         saved = msgspec.msgpack.decode(unseal(data, NAME, key).payload, type=Saved)
-        engine = msgspec.json.decode(saved.engine)
+        engine = _filled(saved.engine)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotError(
             f"{len(data)} bytes that are no saved state ({error}); was the file cut short? bootstrap again"
@@ -56,6 +57,14 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
             "name the --campaigns file it was built with, or bootstrap again"
         )
     run.restore(saved.run, key)
+
+
+def _filled(engine: bytes) -> object:
+    """Engine settings as they were saved; those that are new since then have their defaults."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(engine, type=EngineConfig)))
+    except msgspec.ValidationError:  # saved by a version with other settings: what differs is named
+        return msgspec.json.decode(engine)
 
 
 def _differing(then: object, now: object, path: str) -> Iterator[str]:
