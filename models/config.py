@@ -88,12 +88,15 @@ class LeadsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ready
         A lead is given when it reaches this, 0 to 1 ...
     again
-        ... and may be given again once it has fallen below this.
+        ... and may be given again once it has fallen below this ...
+    rest_days
+        ... and so many days have passed since it was given, since sales took it over, or since the last order.
     """
 
     score: Literal["buys.1h", "buys.1d", "buys.7d", "buys.30d"] = "buys.7d"
     ready: Annotated[float, Meta(gt=0, lt=1)] = 0.2
     again: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    rest_days: Days = 30.0
 
 
 LOGISTIC = EstimatorSpec(

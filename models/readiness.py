@@ -1,13 +1,14 @@
 """A lead's readiness: given to sales once as it rises past one threshold, and again only after it fell below another.
 
 Two thresholds, as in a thermostat: a score that trembles about one of them would send the same lead at every scoring.
+And a rest: one who asked for details while the score was low is not asked for again the next day.
 """
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from .config import EngineConfig
+from .config import EngineConfig, days_ms
 from .draft import Draft, Signal
 from .profile.journey import INTENT
 
@@ -21,7 +22,7 @@ def asked(draft: Draft) -> None:
 
 
 def taken(draft: Draft) -> None:
-    """An order was placed, or sales have the lead: nothing is given until readiness has fallen and risen again."""
+    """An order was placed, or sales have the lead: nothing is given until it has rested, and fallen, and risen again."""
     draft.marks = replace(draft.marks, lead_at=draft.now)
 
 
@@ -40,7 +41,7 @@ def scored(draft: Draft, config: EngineConfig) -> None:
     ready = score.p if score.version != RULE else float(draft.journey.stage == INTENT)
     if ready >= config.leads.ready:
         _give(draft)
-    elif ready < config.leads.again and draft.marks.lead_at:
+    elif ready < config.leads.again and 0 < draft.marks.lead_at <= draft.now - days_ms(config.leads.rest_days):
         draft.marks = replace(draft.marks, lead_at=0)
 
 

@@ -53,12 +53,10 @@ def why_left(draft: Draft, campaign: Campaign, campaigns: Campaigns) -> str:
         return "linked"
     if "order" in draft.moments and campaign.config.signal != "ordered":
         return "ordered"
-    said_before = draft.contact.consents != draft.before.contact.consents
-    if said_before and not consented(
-        draft.contact, campaign.config.actions[0].channel, campaigns.policy.consent == "allow"
-    ):
-        return "consent"
-    return ""
+    if draft.contact.consents == draft.before.contact.consents:
+        return ""
+    channel = campaign.config.actions[0].channel
+    return "" if consented(draft.contact, channel, campaigns.policy.allows(channel)) else "consent"
 
 
 def leaving(draft: Draft, campaign: Campaign, arm_key: str, why: str) -> Decision:

@@ -113,6 +113,8 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         IANA name for customers whose own is unknown.
     consent
         What counts where the customer said nothing: ``deny`` or ``allow``.
+    channel_consent
+        The same for single channels, where it differs.
     customer_caps, channel_caps
         Caps over all campaigns, per customer, and per customer and channel.
     global_holdout
@@ -123,11 +125,20 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     timezone: str = "UTC"
     consent: Literal["deny", "allow"] = "deny"
+    channel_consent: dict[str, Literal["deny", "allow"]] = {}
     quiet_hours: QuietHours | None = None
     customer_caps: tuple[Cap, ...] = ()
     channel_caps: dict[str, tuple[Cap, ...]] = {}
     global_holdout: Share = 0.0
     kill: bool = False
+
+    def allows(self, channel: str) -> bool:
+        """Whether silence on consent allows a channel.
+
+        >>> PolicyConfig(channel_consent={"phone": "allow"}).allows("phone")
+        True
+        """
+        return self.channel_consent.get(channel, self.consent) == "allow"
 
 
 class Campaign(Struct, frozen=True, kw_only=True):

@@ -61,7 +61,7 @@ def judge(
         return Verdict("expired")
     if killed or policy.kill:
         return Verdict("killed")
-    if not consented(contact, action.channel, policy.consent == "allow"):
+    if not consented(contact, action.channel, policy.allows(action.channel)):
         return Verdict("consent")
     if config.quiet_hours and policy.quiet_hours is not None and not campaign.audience:
         until = quiet_until(policy.quiet_hours, now, zone(contact.timezone, policy.timezone))

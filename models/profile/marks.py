@@ -17,8 +17,8 @@ class Marks(Struct, frozen=True, array_like=True, gc=False):
     quiet_since, churned_since
         The last sign of life before the silence that ``gone_quiet`` and ``churned`` were given for.
     lead_at
-        When ``lead_ready`` was given, the customer ordered, or sales took the lead over; 0 once readiness has fallen
-        again.
+        When ``lead_ready`` was given, the customer ordered, or sales took the lead over; 0 once the lead has rested and
+        readiness has fallen again.
     """
 
     left_at: int = 0
