@@ -118,7 +118,7 @@ class LiveShop:
                     self._seen.add(decision.id)
                     self.triggers[decision.campaign] += 1
                     self.latest.append(decision)
-                    if decision.membership != "left":  # who leaves an audience is sent nothing
+                    if not decision.membership:  # an audience is no message
                         arrived.append(decision)
             if arrived and self.first_after_s is None:
                 self.first_after_s = time.monotonic() - started

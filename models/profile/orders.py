@@ -106,7 +106,7 @@ def place(orders: Orders, order: str, at: int, micros: int, units: int, other: t
         decayed = (1.0, 1.0, 1.0)
     elif at >= orders.last_at:
         gap = (at - orders.last_at) / DAY_MS
-        gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if orders.count > 1 else gap
+        gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if gap_days else gap
         decayed = plus(times(orders.decayed, factors(at - orders.last_at, HALF_LIVES_MS)), (1.0, 1.0, 1.0))
     else:
         decayed = plus(orders.decayed, factors(orders.last_at - at, HALF_LIVES_MS))
@@ -177,13 +177,21 @@ def merge(a: Orders, b: Orders) -> Orders:
         min(a.first_at, b.first_at),
         max(a.last_at, b.last_at),
         merged(a.decayed, a.last_at, b.decayed, b.last_at, HALF_LIVES_MS),
-        (a.gap_days * a.count + b.gap_days * b.count) / (a.count + b.count),
+        _gap(a, b),
         tuple(sorted({*a.recent, *b.recent}, key=lambda seen: (seen[1], seen[0])))[-IDS_MAX:],
         others,
         max(a.cancelled_at, b.cancelled_at),
         a.days + b.days,
         _turned(b.reversed, a.reversed),
     )
+
+
+def _gap(a: Orders, b: Orders) -> float:
+    """The mean gap of both; one that is not known yet says nothing about the other."""
+    known = [(one.gap_days, one.count) for one in (a, b) if one.gap_days]
+    if not known:
+        return abs(a.last_at - b.last_at) / DAY_MS
+    return sum(gap * count for gap, count in known) / sum(count for _, count in known)
 
 
 def _tail(full: Orders, empty: Orders) -> Orders:
