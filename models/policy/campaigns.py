@@ -17,6 +17,7 @@ Amount = Annotated[float, Meta(ge=0, le=1e9)]
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(?!\n)$")]
 ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?!\n)$")]
 
+AUDIENCES: Topic = "segments"
 SIGNALS: dict[str, str] = {
     "joined": "somebody new signed up or left contact details in a form (after funnel.join_minutes), once a person",
     "browse_left": "products were looked at and nothing put into a cart (funnel.browse_left_minutes)",

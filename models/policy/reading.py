@@ -17,11 +17,10 @@ from ..features import FEATURES
 from ..learning.learner import Learner
 from ..learning.model import HASHED
 from . import conditions
-from .campaigns import SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
+from .campaigns import AUDIENCES, SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
 from .durations import duration_ms
 
 Setting = tuple[tuple[int, int], ...]
-AUDIENCES = "segments"
 
 
 class File(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
