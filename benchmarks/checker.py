@@ -1,6 +1,6 @@
-"""Checks a finished run from the outside: was any consent, quiet hour, cap, holdout, budget or expiry violated?
+"""Checks a finished run from the outside: was any consent, quiet hour, cap, holdout, budget, expiry or signal violated?
 
-Neither it nor ``checker_log.py`` imports anything of the engine. From the Segment event log it works out anew, in the order of arrival, who consented
+Neither it nor ``checker_log.py`` and ``checker_signals.py`` import anything of the engine. From the Segment event log it works out anew, in the order of arrival, who consented
 to what and in which zone everybody lives; from ``campaigns.toml`` what is allowed; and holds each decision to both.
 
     python -m benchmarks.checker --log log.jsonl.gz --campaigns campaigns.toml --decisions decisions.jsonl --triggers triggers.jsonl
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .checker_log import DAY_MS, Json, People, Person, duration_ms, occurred_ms, quiet
+from .checker_signals import Laws, Memberships
 
 DEFAULT_EXPIRY = "24h"
 HOLDOUT_Z = 4.0
@@ -82,6 +83,8 @@ class Checker:
         self._decisions = [d for d in decisions if d.get("kind") != "conversion"]
         self._triggers = {t["id"] for t in self._outputs(list(triggers))}
         self._people = People()
+        self._laws = Laws(config.get("engine", {}))
+        self._memberships = Memberships()
         self._by_call: dict[str, list[Json]] = defaultdict(list)
         self._seen: set[str] = set()
         self._clock = 0
@@ -107,6 +110,8 @@ class Checker:
             if decision["arm"] not in arms:
                 report.violated("mode", f"{name}: {decision['arm']} in mode {campaign.get('mode', 'shadow')}")
             moment = (decision["customer"], decision["source"], decision["arm"] == "shadow")
+            if decision.get("membership"):
+                continue  # being in an audience is no message: each is decided for itself
             if moment in moments:
                 report.violated("one winner", f"{name}: another decision for event {decision['source']}")
             moments.add(moment)
@@ -140,6 +145,8 @@ class Checker:
                     found = f"{decision['id']} issued at {decision['issued_at']}, not {self._clock}"
                     self.report.violated("clock", found)
                 self._judge(decision)
+            if call.get("event") == "Order Completed":
+                self._bought(call)
         while pending is not None:
             self._judge(pending)
             pending = next(waiting, None)
@@ -172,6 +179,14 @@ class Checker:
             return
         self._seen.add(call["messageId"])
         self.report.checked["words on consent"] += self._people.take(call)
+        self._people.live(call, min(occurred_ms(call), self._clock))
+
+    def _bought(self, call: Json) -> None:
+        """Whoever has just bought is in no audience that an order ends."""
+        customer = self._people.owner(call)
+        self.report.checked["orders"] += 1
+        for name in self._memberships.bought(customer, self._campaigns, self._clock):
+            self.report.violated("membership", f"{customer} ordered at {self._clock} and is still in {name}")
 
     def _judge(self, decision: Json) -> None:
         """Hold one decision to consent, quiet hours, caps, expiry and budget as of this point of the log."""
@@ -182,12 +197,23 @@ class Checker:
         at, action = decision["issued_at"], decision["action"]
         name = f"{decision['id']} of {decision['customer']}, {decision['campaign']} at {at}"
         person = self._people.of(decision["customer"])
-        shadow = decision["arm"] == "shadow"
+        shadow, audience = decision["arm"] == "shadow", bool(decision.get("membership"))
+        if audience:
+            checked["memberships"] += 1
+            for kind, found in self._memberships.broken(decision):
+                report.violated(kind, f"{name}: {found}")
+            if decision["membership"] == "left":
+                return
+        checked["signals"] += 1
+        for kind, found in self._laws.broken(decision, campaign, person):
+            report.violated(kind, f"{name}: {found}")
+        person.given.append((decision["campaign"], at))
         checked["consents"] += 1
-        if not person.consents(action["channel"], self._policy.get("consent", "deny") == "allow"):
+        default = self._policy.get("channel_consent", {}).get(action["channel"], self._policy.get("consent", "deny"))
+        if not person.consents(action["channel"], default == "allow"):
             report.violated("consent", f"{name}: {action['channel']} with {person.said}")
         hours = self._policy.get("quiet_hours")
-        if hours and campaign.get("quiet_hours", True):
+        if hours and campaign.get("quiet_hours", True) and not audience:
             checked["quiet hours"] += 1
             zone = person.zone or self._policy.get("timezone", "UTC")
             if quiet(at, zone, self._policy.get("timezone", "UTC"), hours["start"], hours["end"]):
@@ -220,7 +246,7 @@ class Checker:
         for scope, caps in (
             ("campaign", campaign.get("caps", [])),
             ("channel", of_channel),
-            ("customer", self._policy.get("customer_caps", [])),
+            ("customer", [] if decision.get("membership") else self._policy.get("customer_caps", [])),
         ):
             for cap in caps:
                 self.report.checked["cap windows"] += 1
@@ -230,6 +256,7 @@ class Checker:
                     and is_shadow == shadow
                     and (scope != "campaign" or of == decision["campaign"])
                     and (scope != "channel" or by == channel)
+                    and (scope != "customer" or self._campaigns[of].get("topic") != "segments")
                     for when, of, by, is_shadow in person.contacts
                 )
                 if found > cap["most"]:

@@ -17,6 +17,8 @@ DAY_MS = 86_400_000
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
 ANY = "*"
 COMPLAINTS = {"Unsubscribed", "Email Marked as Spam"}
+NO_ACTIVITY = {"Consent Changed", "Erasure Requested", "Lead Changed", "Order Refunded", "Order Cancelled"}
+JOININGS = {"Signed Up", "Form Submitted"}
 
 
 def duration_ms(text: str) -> int:
@@ -74,12 +76,31 @@ class Person:
         (issued at, campaign, channel, shadow) of each decision, in order.
     arms
         Campaign -> treated or holdout.
+    active_ms, days
+        Last activity, and the UTC days with any.
+    orders
+        Order id -> when it was placed, milliseconds UTC.
+    reversed
+        Ids of orders that were refunded or cancelled.
+    products
+        Products looked at, put into a cart, or taken to the checkout.
+    joinings
+        When somebody signed up or sent a form.
+    given
+        (campaign, issued at) of each decision.
     """
 
     said: dict[str, bool] = field(default_factory=dict)
     zone: str = ""
     contacts: list[tuple[int, str, str, bool]] = field(default_factory=list)
     arms: dict[str, str] = field(default_factory=dict)
+    active_ms: int = 0
+    days: set[int] = field(default_factory=set)
+    orders: dict[str, int] = field(default_factory=dict)
+    reversed: set[str] = field(default_factory=set)
+    products: set[str] = field(default_factory=set)
+    joinings: list[int] = field(default_factory=list)
+    given: list[tuple[str, int]] = field(default_factory=list)
 
     def say(self, channel: str, granted: bool) -> None:
         """Note a word on consent; one about all channels overrides what was said before."""
@@ -102,6 +123,31 @@ class Person:
             self.said = {k: v for k, v in device.said.items() if k not in self.said} | self.said
         self.zone = self.zone or device.zone
         self.contacts = sorted([*device.contacts, *self.contacts])
+        self.active_ms = max(self.active_ms, device.active_ms)
+        self.days |= device.days
+        self.orders = device.orders | self.orders
+        self.reversed |= device.reversed
+        self.products |= device.products
+        self.joinings += device.joinings
+        self.given += device.given
+
+    def lived(self, call: Json, at: int) -> None:
+        """Note what a call says of the life of this person, ``at`` in milliseconds UTC."""
+        event, told = call.get("event", ""), call.get("properties") or {}
+        if event in ("Order Refunded", "Order Cancelled"):
+            self.reversed.add(str(told.get("order_id")))
+        server = (call.get("context") or {}).get("channel") == "server"
+        if server or call["type"] in ("alias", "group") or event in NO_ACTIVITY or event in COMPLAINTS:
+            return
+        self.active_ms = max(self.active_ms, at)
+        self.days.add(at // DAY_MS)
+        if event in JOININGS:
+            self.joinings.append(at)
+        if event == "Order Completed":
+            self.orders.setdefault(str(told.get("order_id", call["messageId"])), at)
+        for item in [told, *told.get("products", ())]:
+            if "product_id" in item:
+                self.products.add(str(item["product_id"]))
 
 
 class People:
@@ -124,6 +170,16 @@ class People:
         """The person behind ``u:USER`` or ``a:DEVICE``: a device that a user was named with is that user."""
         user = self._user_of.get(customer[2:]) if customer[:2] == "a:" else None
         return self.known[customer if user is None else "u:" + user]
+
+    def live(self, call: Json, at: int) -> None:
+        """Take in what a call that did not come before says of its caller's life; ``take`` it first."""
+        if call["type"] != "alias":
+            self._caller(call).lived(call, at)
+
+    def owner(self, call: Json) -> str:
+        """The customer that a call is of: its user, the user of its device, or the device."""
+        user = call.get("userId") or self._user_of.get(call["anonymousId"])
+        return "u:" + user if user else "a:" + call["anonymousId"]
 
     def take(self, call: Json) -> bool:
         """Take in a call that did not come before; whether it was a word on consent."""

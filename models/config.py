@@ -49,6 +49,8 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ----------
     browse_left_minutes, cart_left_minutes, checkout_left_minutes
         Silence after which a browse, a cart or a checkout counts as left.
+    join_minutes
+        Wait after a sign-up, in which a device and its user become one: a person joins once.
     contact_days
         Horizon of P(leaves contact details).
     loyal_orders
@@ -62,6 +64,7 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     browse_left_minutes: Minutes = 120.0
     cart_left_minutes: Minutes = 60.0
     checkout_left_minutes: Minutes = 30.0
+    join_minutes: Minutes = 10.0
     contact_days: Days = 7.0
     loyal_orders: Annotated[int, Meta(ge=2)] = 3
     sampling_days: Days = 3.0
@@ -73,6 +76,27 @@ class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     horizon_days: Days = 7.0
     sampling_days: Days = 7.0
+
+
+class LeadsConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a lead is ready for sales.
+
+    Parameters
+    ----------
+    score
+        Which P(buys) is its readiness.
+    ready
+        A lead is given when it reaches this, 0 to 1 ...
+    again
+        ... and may be given again once it has fallen below this ...
+    rest_days
+        ... and so many days have passed since it was given, since sales took it over, or since the last order.
+    """
+
+    score: Literal["buys.1h", "buys.1d", "buys.7d", "buys.30d"] = "buys.7d"
+    ready: Annotated[float, Meta(gt=0, lt=1)] = 0.2
+    again: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    rest_days: Days = 30.0
 
 
 LOGISTIC = EstimatorSpec(
@@ -136,6 +160,7 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     churn: ChurnConfig = ChurnConfig()
     funnel: FunnelConfig = FunnelConfig()
     engagement: EngagementConfig = EngagementConfig()
+    leads: LeadsConfig = LeadsConfig()
     models: dict[str, ModelSpec] = {}
 
     def model_specs(self) -> dict[str, ModelSpec]:

@@ -89,6 +89,7 @@ class Draft:
         "journey",
         "late",
         "linked",
+        "marks",
         "messages",
         "mixed",
         "moments",
@@ -104,6 +105,7 @@ class Draft:
         "signals",
         "timers",
         "trend",
+        "views",
     )
 
     def __init__(self, profile: Profile, event: Event, now: int) -> None:
@@ -144,6 +146,8 @@ class Draft:
         self.trend = profile.trend
         self.pendings: tuple[Pending, ...] = profile.pendings
         self.sampled = profile.sampled
+        self.views = profile.views
+        self.marks = profile.marks
 
     def count(self, what: str) -> None:
         """Count something for the operators."""
@@ -199,6 +203,8 @@ class Draft:
             self.mixed,
             self.delay_ms,
             self.origins,
+            self.views,
+            self.marks,
         )
 
     def step(self) -> Step:

@@ -11,18 +11,19 @@ from schemas.control import ModelPublished, Tick, TimerDue
 from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linked
 from schemas.outcomes import OutcomeReported
 
-from . import engagement, signals
-from .config import EngineConfig, days_ms, minutes_ms
-from .draft import Draft, Signal, Step
+from . import engagement
+from .config import EngineConfig, days_ms
+from .draft import Draft, Step
 from .facts import HANDLERS
 from .learning.model import OnlineModel
 from .policy.campaigns import Campaigns
-from .policy.decide import DEFER, Decider
+from .policy.decide import Decider
 from .profile.profile import SEEN_MAX, Profile
 from .profile.tombstone import is_tombstone, tombstone, unexpired
 from .randomness import derived_id, hash64
 from .scoring import ALL_GROUPS, IN_VISIT, Scorer
-from .signals import LEFT
+from .signals import TIMERS
+from .silence import TIMER as SILENCE
 
 
 class Engine:
@@ -53,12 +54,8 @@ class Engine:
         self.scorer = Scorer(config, models)
         self.decider = Decider(config, campaigns, models)
         self.erasure_ms = days_ms(config.erasure_days)
+        self.signals = self.decider.signals
         self._scoring_ms = days_ms(config.scoring_days)
-        self._silence_ms = {
-            "browse": minutes_ms(config.funnel.browse_left_minutes),
-            "cart": minutes_ms(config.funnel.cart_left_minutes),
-            "checkout": minutes_ms(config.funnel.checkout_left_minutes),
-        }
 
     def step(self, event: Event, profile: Profile | None, now: int, clock: int | None = None) -> Step:
         """Step one customer over one event.
@@ -122,12 +119,14 @@ class Engine:
             draft.count(f"unhandled|{type(event).__name__}")
             return
         handler(draft, event, self.config)
+        self.decider.leave_audiences(draft)
         if draft.erased_at != draft.before.erased_at:
             return
-        signals.on_moments(draft)
+        self.signals.on_moments(draft)
         if draft.moments:
             self.decider.credit(draft)
             self._score(draft)
+        if draft.signals:
             self.decider.decide(draft)
 
     def _score(self, draft: Draft) -> None:
@@ -135,11 +134,12 @@ class Engine:
             return
         if draft.moments <= {"stage", "contact"}:
             self.scorer.score(draft, IN_VISIT)
-            return
-        self.scorer.score(draft, ALL_GROUPS)
-        known = draft.before.customer[0] == "u" or draft.orders.count
-        if known and not draft.due("score"):
-            draft.set_timer("score", draft.now + self._scoring_ms)
+        else:
+            self.scorer.score(draft, ALL_GROUPS)
+            known = draft.before.customer[0] == "u" or draft.orders.count
+            if known and not draft.due("score"):
+                draft.set_timer("score", draft.now + self._scoring_ms)
+        self.signals.on_visit_scored(draft)
 
     def _fire(self, draft: Draft, event: TimerDue) -> None:
         """A timer fell due; one that was moved or taken away since does nothing."""
@@ -152,28 +152,14 @@ class Engine:
             self.scorer.mature(draft)
         elif kind == "score":
             self._periodic(draft)
-        elif kind in LEFT and self._still_here(draft, kind):
-            draft.set_timer(kind, draft.activity.at + self._silence_ms[kind])
-        elif kind in LEFT:
-            signals.on_left(draft, kind)
+        elif kind in TIMERS:
+            self.signals.fired(draft, kind)
             if draft.signals and self.decider.listens(draft):
                 if draft.contact.profiling:
-                    self.scorer.score(draft, IN_VISIT, sample=False)
+                    self.scorer.score(draft, ALL_GROUPS if kind == SILENCE else IN_VISIT, sample=False)
                 self.decider.decide(draft)
-        elif kind.startswith(DEFER):
-            campaign, _, started = kind.rpartition("@")
-            left = self.decider.signal_of(campaign[len(DEFER) :]).removesuffix("_left")
-            if left in LEFT and self._still_here(draft, left):
-                # back on the site at the end of quiet hours: leaving, if it happens, starts anew
-                draft.set_timer(left, draft.activity.at + self._silence_ms[left])
-                draft.count(f"suppressed|{campaign[len(DEFER) :]}|moot")
-                return
-            draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))
-            self.decider.decide(draft)
-
-    def _still_here(self, draft: Draft, kind: str) -> bool:
-        """Whether the customer did anything else within the silence that the timer of ``kind`` stands for."""
-        return draft.now - draft.activity.at < self._silence_ms[kind]
+        else:
+            self.decider.fired(draft, kind)
 
     def _periodic(self, draft: Draft) -> None:
         """Score a known customer, and go on doing so until it has been silent for a churn horizon."""
@@ -185,7 +171,7 @@ class Engine:
         last = max(draft.activity.at, draft.orders.last_at)
         if draft.now - last <= days_ms(self.config.churn.horizon_days):
             draft.set_timer("score", draft.now + self._scoring_ms)
-        signals.on_scored(draft, self.config)
+        self.signals.on_scored(draft)
         self.decider.decide(draft)
 
 

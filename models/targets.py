@@ -54,7 +54,8 @@ class TargetSpec(Struct, frozen=True):
     own_horizon: bool = False
 
 
-def _last_life(config: EngineConfig, profile: Profile) -> int:
+def last_life(config: EngineConfig, profile: Profile) -> int:
+    """The last sign of life that keeps a customer, milliseconds UTC; 0 where there was none."""
     return profile.orders.last_at if config.churn.activity == "orders" else profile.activity.at
 
 
@@ -62,7 +63,7 @@ def _churn_population(config: EngineConfig, profile: Profile, now: int) -> bool:
     """Known or buying customers who have not churned yet, by the same horizon."""
     if profile.customer[0] != "u" and not profile.orders.count:
         return False
-    last = _last_life(config, profile)
+    last = last_life(config, profile)
     return bool(last) and now - last <= days_ms(config.churn.horizon_days)
 
 
@@ -80,12 +81,16 @@ def _late(config: EngineConfig, profile: Profile, now: int) -> int:
     return days_ms(config.churn.horizon_days) if eligible else 0
 
 
-def _own_cadence(config: EngineConfig, profile: Profile, now: int) -> int:
-    gap = cadence_days(profile)
-    if not gap or not _churn_population(config, profile, now):
+def cadence_ms(config: EngineConfig, profile: Profile) -> int:
+    """Silence that is long for this customer's own cadence, milliseconds; 0 where that is not known yet."""
+    gap, churn = cadence_days(profile), config.churn
+    if not gap:
         return 0
-    churn = config.churn
     return days_ms(min(churn.cadence_max_days, max(churn.cadence_min_days, churn.cadence_factor * gap)))
+
+
+def _own_cadence(config: EngineConfig, profile: Profile, now: int) -> int:
+    return cadence_ms(config, profile) if _churn_population(config, profile, now) else 0
 
 
 def _gone(config: EngineConfig, profile: Profile, predicted_at: int) -> bool:

@@ -15,7 +15,7 @@ Probability = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Action(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to do: on which channel, with which offer and creative; ``cost`` in the reporting currency."""
+    """What to do: on which channel, with which offer, creative and products; ``cost`` in the reporting currency."""
 
     id: Id
     channel: Name
@@ -85,6 +85,11 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Versions of the models used.
     source
         Id of the event that led to the decision.
+    signal
+        The signal that the campaign listens to; of one who left an audience the reason: ``ordered``, ``over``, ``consent``,
+        ``linked``, ``erased``.
+    membership
+        Of the topic ``segments``: whether the customer ``entered`` or ``left`` the audience that the action names.
     """
 
     id: Id
@@ -107,6 +112,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     suppressed: Mapping[str, str] = {}
     models: Mapping[str, int] = {}
     flag: Name = ""
+    membership: Literal["", "entered", "left"] = ""
 
     @property
     def channel(self) -> str:

@@ -47,7 +47,7 @@ class Loop:
         self.keep = False
 
     def _decided(self, decision: Decision) -> None:
-        if decision.arm == "treated":
+        if decision.arm == "treated" and not decision.membership:  # an audience is no message
             self._sent.append(decision)
         if self.keep:
             self.decisions.append(decision)

@@ -118,7 +118,8 @@ class LiveShop:
                     self._seen.add(decision.id)
                     self.triggers[decision.campaign] += 1
                     self.latest.append(decision)
-                    arrived.append(decision)
+                    if not decision.membership:  # an audience is no message
+                        arrived.append(decision)
             if arrived and self.first_after_s is None:
                 self.first_after_s = time.monotonic() - started
             if left <= 0:

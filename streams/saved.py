@@ -44,7 +44,7 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
     try:
         msgspec.msgpack.decode(data, type=Sealed)
         saved = msgspec.msgpack.decode(unseal(data, NAME, key).payload, type=Saved)
-        engine = _complete(saved.engine)
+        engine = _filled(saved.engine)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SnapshotError(
             f"{len(data)} bytes that are no saved state ({error}); was the file cut short? bootstrap again"
@@ -59,11 +59,11 @@ def restore(run: Run, data: bytes, key: bytes) -> None:
     run.restore(saved.run, key)
 
 
-def _complete(engine: bytes) -> object:
-    """Engine settings as they were; those that came later had their defaults then."""
+def _filled(engine: bytes) -> object:
+    """Engine settings as they were saved; those that are new since then have their defaults."""
     try:
         return msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(engine, type=EngineConfig)))
-    except msgspec.ValidationError:  # settings of a kind that no longer exists are told by name
+    except msgspec.ValidationError:  # saved by a version with other settings: what differs is named
         return msgspec.json.decode(engine)
 
 

@@ -13,7 +13,7 @@ from schemas.money import MICROS, Currency, Item, Money
 
 from ..config import EngineConfig
 from ..draft import Draft
-from ..profile import affinity, basket, orders
+from ..profile import affinity, basket, orders, viewed
 from ..profile.basket import Line
 from ..profile.journey import LOYALTY, PURCHASE
 from . import clicks, visit
@@ -99,6 +99,7 @@ def order_completed(draft: Draft, event: t.OrderCompleted, config: EngineConfig)
         draft.basket = basket.Basket((), when, 0)
         for kind in ("browse", "cart", "checkout"):
             draft.set_timer(kind, 0)
+    draft.views = viewed.without(draft.views, {item.product for item in event.items})
     for category in {item.category: None for item in event.items[: basket.LINES_MAX] if item.category}:
         draft.categories = affinity.lean(draft.categories, category, 3.0, when)
     visit.reach(draft, LOYALTY if draft.orders.count >= config.funnel.loyal_orders else PURCHASE)
@@ -114,7 +115,7 @@ def order_updated(draft: Draft, event: t.OrderUpdated, config: EngineConfig) -> 
 def order_refunded(draft: Draft, event: t.OrderRefunded | t.OrderCancelled, config: EngineConfig) -> None:
     """Money went back; that is no activity of the customer, whoever started it."""
     micros = abs(config.money.micros(event.total) or 0) if event.total else 0
-    draft.orders = orders.refund(draft.orders, micros)
+    draft.orders = orders.refund(draft.orders, micros, event.order)
     draft.count("refunds")
 
 

@@ -13,8 +13,9 @@ from schemas.money import Money
 
 from ..config import EngineConfig
 from ..draft import Draft
-from ..profile import affinity, journey
+from ..profile import affinity, journey, viewed
 from ..profile.journey import CONSIDERATION, INTEREST
+from ..profile.orders import bounded
 from . import visit
 
 PRICE_WEIGHT = 0.2
@@ -45,18 +46,20 @@ def product_viewed(draft: Draft, event: c.ProductViewed, config: EngineConfig) -
     visit.reach(draft, CONSIDERATION if draft.session.views >= CONSIDERED_VIEWS else INTEREST)
     if event.category:
         draft.categories = affinity.lean(draft.categories, event.category, 1.0, visit.at(draft))
-    if event.price is not None:
-        saw_price(draft, event.price, config)
+    price = saw_price(draft, event.price, config) if event.price is not None else 0
+    draft.views = viewed.look(draft.views, event.product, visit.at(draft), price)
     if not draft.due("cart") and not draft.due("checkout"):
         visit.leave(draft, "browse", config.funnel.browse_left_minutes)
 
 
-def saw_price(draft: Draft, price: Money, config: EngineConfig) -> None:
-    """Move the running mean of log prices looked at."""
+def saw_price(draft: Draft, price: Money, config: EngineConfig) -> int:
+    """Move the running mean of log prices looked at; returns the price in reporting micros, 0 where it is unknown."""
     micros = config.money.micros(price)
-    if micros is not None and micros > 0:
-        seen = log1p(micros / 1e6)
-        draft.price_log = draft.price_log + PRICE_WEIGHT * (seen - draft.price_log) if draft.price_log else seen
+    if micros is None or micros <= 0:
+        return 0
+    seen = log1p(micros / 1e6)
+    draft.price_log = draft.price_log + PRICE_WEIGHT * (seen - draft.price_log) if draft.price_log else seen
+    return bounded(micros)
 
 
 def product_clicked(draft: Draft, event: c.ProductClicked, config: EngineConfig) -> None:
@@ -85,6 +88,7 @@ def signed_up(draft: Draft, event: c.SignedUp, config: EngineConfig) -> None:
     """An account was created: contact details are on file."""
     visit.touch(draft, config)
     draft.journey = journey.left_contact(draft.journey, visit.at(draft))
+    draft.moments.add("joined")
     draft.count("contact_left")
 
 
@@ -93,9 +97,16 @@ def form_submitted(draft: Draft, event: c.FormSubmitted, config: EngineConfig) -
     considered(draft, event, config)
     if event.contact and not draft.journey.contact_at:
         draft.journey = journey.left_contact(draft.journey, visit.at(draft))
+        draft.moments.add("joined")
         draft.count("contact_left")
     if event.request:
         draft.journey = journey.requested(draft.journey, visit.at(draft))
+        draft.moments.add("request")
+
+
+def lead_changed(draft: Draft, event: c.LeadChanged, config: EngineConfig) -> None:
+    """A lead was generated, or sales have it by now; that is no activity of the customer, whoever reported it."""
+    draft.moments.add("request" if event.status == "generated" else "lead_taken")
 
 
 HANDLERS: Mapping[type[Event], Callable[[Draft, Any, EngineConfig], None]] = {
@@ -112,6 +123,6 @@ HANDLERS: Mapping[type[Event], Callable[[Draft, Any, EngineConfig], None]] = {
     c.SignedIn: activity,
     c.SignedOut: activity,
     c.FormSubmitted: form_submitted,
-    c.LeadChanged: lambda draft, event, config: None,
+    c.LeadChanged: lead_changed,
     Custom: activity,
 }

@@ -19,6 +19,7 @@ from ..draft import Draft
 from ..profile import contact, journey
 from ..profile.profile import ORIGINS_MAX, Profile, decode, encode, merge
 from ..randomness import derived_id
+from ..silence import TIMER as SILENCE
 from . import clicks, visit
 
 
@@ -142,6 +143,7 @@ def _forget_scores(draft: Draft) -> None:
     draft.pendings, draft.scores, draft.trend = (), (), ()
     draft.set_timer("label", 0)
     draft.set_timer("score", 0)
+    draft.set_timer(SILENCE, 0)
 
 
 def erasure_requested(draft: Draft, event: i.ErasureRequested, config: EngineConfig) -> None:

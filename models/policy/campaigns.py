@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from schemas.base import DAY_MS
 from schemas.decisions import Topic
 
 from .conditions import Condition
@@ -16,12 +17,17 @@ Amount = Annotated[float, Meta(ge=0, le=1e9)]
 Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}(?!\n)$")]
 ClockTime = Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9](?!\n)$")]
 
+AUDIENCES: Topic = "segments"
 SIGNALS: dict[str, str] = {
-    "cart_left": "a cart with something in it was left (silence of funnel.cart_left_minutes)",
-    "checkout_left": "a checkout was left (funnel.checkout_left_minutes)",
+    "joined": "somebody new signed up or left contact details in a form (after funnel.join_minutes), once a person",
     "browse_left": "products were looked at and nothing put into a cart (funnel.browse_left_minutes)",
+    "cart_left": "a cart with something in it was left (silence of funnel.cart_left_minutes)",
+    "checkout_left": "a checkout was left (funnel.checkout_left_minutes); the cart in it is then not left as well",
+    "lead_ready": "one with contact details became ready to buy (leads.ready) or asked for details",
     "churn_risk": "a known customer past the honeymoon was scored (every scoring_days)",
     "honeymoon_drop": "a customer in the first weeks lost engagement (at least 10 points) or went silent",
+    "gone_quiet": "a known customer is silent for long by the own cadence (churn.cadence_factor), once a silence",
+    "churned": "a known customer has been silent for the churn horizon (churn.horizon_days), once a silence",
     "ordered": "an order was placed",
     "contact_left": "contact details were left for the first time",
 }
@@ -71,7 +77,15 @@ class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class CampaignConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A campaign as written in the file; see ``docs/campaigns.md``."""
+    """A campaign as written in the file; see ``docs/campaigns.md``.
+
+    Parameters
+    ----------
+    delay
+        Wait so long after the signal; then it is sent if what the signal told is still true and the conditions hold.
+    stay
+        On the topic ``segments``: how long a person stays in the audience.
+    """
 
     id: Identifier
     signal: str
@@ -87,6 +101,8 @@ class CampaignConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     expires_after: Duration = "24h"
     max_age: Duration = "1h"
     quiet_hours: bool = True
+    delay: Duration | None = None
+    stay: Duration = "30d"
 
 
 class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,6 +114,8 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         IANA name for customers whose own is unknown.
     consent
         What counts where the customer said nothing: ``deny`` or ``allow``.
+    channel_consent
+        The same for single channels, where it differs.
     customer_caps, channel_caps
         Caps over all campaigns, per customer, and per customer and channel.
     global_holdout
@@ -108,15 +126,30 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     timezone: str = "UTC"
     consent: Literal["deny", "allow"] = "deny"
+    channel_consent: dict[str, Literal["deny", "allow"]] = {}
     quiet_hours: QuietHours | None = None
     customer_caps: tuple[Cap, ...] = ()
     channel_caps: dict[str, tuple[Cap, ...]] = {}
     global_holdout: Share = 0.0
     kill: bool = False
 
+    def allows(self, channel: str) -> bool:
+        """Whether silence on consent allows a channel.
+
+        >>> PolicyConfig(channel_consent={"phone": "allow"}).allows("phone")
+        True
+        """
+        return self.channel_consent.get(channel, self.consent) == "allow"
+
 
 class Campaign(Struct, frozen=True, kw_only=True):
-    """A campaign, checked and ready: conditions parsed, durations in milliseconds."""
+    """A campaign, checked and ready: conditions parsed, durations in milliseconds.
+
+    Parameters
+    ----------
+    audience
+        It names who is in an audience and sends no message: quiet hours and the customer's caps are not for it.
+    """
 
     config: CampaignConfig
     conditions: tuple[Condition, ...]
@@ -124,6 +157,9 @@ class Campaign(Struct, frozen=True, kw_only=True):
     expires_ms: int
     max_age_ms: int
     window_ms: int
+    delay_ms: int = 0
+    stay_ms: int = 30 * DAY_MS
+    audience: bool = False
 
 
 class Campaigns(Struct, frozen=True, kw_only=True):
@@ -133,6 +169,7 @@ class Campaigns(Struct, frozen=True, kw_only=True):
     by_signal: dict[str, tuple[Campaign, ...]] = {}
     customer_caps: tuple[tuple[int, int], ...] = ()
     channel_caps: dict[str, tuple[tuple[int, int], ...]] = {}
+    audiences: frozenset[str] = frozenset()
 
     def all(self) -> tuple[Campaign, ...]:
         """Every campaign, in the order of the file within a signal."""

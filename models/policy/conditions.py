@@ -35,10 +35,23 @@ FACTS: Mapping[str, tuple[Fact, str]] = {
     "orders": (lambda p, now: float(p.orders.count), "orders so far"),
     "spent": (lambda p, now: p.orders.total_micros / 1e6, "spent so far, reporting currency"),
     "order_value": (lambda p, now: p.orders.total_micros / 1e6 / max(1, p.orders.count), "mean order value"),
+    "refunds": (lambda p, now: float(p.orders.refunds), "refunds and cancellations so far"),
+    "order_days": (
+        lambda p, now: max(0, now - p.orders.last_at) / DAY_MS if p.orders.count else 3650.0,
+        "days since the last order, 3650: none yet",
+    ),
     "idle_days": (lambda p, now: max(0, now - p.activity.at) / DAY_MS, "days since the last activity"),
     "age_days": (lambda p, now: max(0, now - p.activity.first_at) / DAY_MS, "days since the first activity"),
     "visits": (lambda p, now: float(p.session.number), "visits so far"),
     "visit_views": (lambda p, now: float(p.session.views), "product views in the latest visit"),
+    "views_of_one": (
+        lambda p, now: float(max((one.times for one in p.views), default=0)),
+        "looks at one product, the most among the last 8 looked at",
+    ),
+    "viewed_price": (
+        lambda p, now: max((one.price_micros for one in p.views), default=0) / 1e6,
+        "highest price among the last 8 products looked at, reporting currency",
+    ),
     "stage": (lambda p, now: float(p.journey.stage), "funnel stage, 0 awareness to 5 loyalty"),
     "cadence_days": (lambda p, now: cadence_days(p), "own mean gap between orders or active days, 0: unknown"),
     "engagement_score": (lambda p, now: engagement.points(p, now).total, "engagement score, 0 to 100"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
@@ -15,18 +15,17 @@ from ..draft import Draft, Signal
 from ..explain import reasons_for
 from ..learning.model import OnlineModel
 from ..profile.contact import Contacted, contacted, converted
-from ..profile.profile import Profile
+from ..profile.profile import MEMBERSHIP, Profile
 from ..randomness import stable_id
-from ..signals import LEFT, still_holds
-from . import conditions, gates
+from ..signals import LEFT, Signals, items_of
+from . import audiences, conditions, gates, waiting
+from .arms import ARM_OF_KEY, KEY_OF_ARM
 from .campaigns import Campaign, Campaigns
 from .gates import Candidate
 from .ledger import Ledger
 
 GOAL_MOMENTS = {"order": "order", "visit": "visit", "contact": "contact"}
-DEFER = "defer:"
-KEY_OF_ARM: Mapping[Arm, str] = {"treated": "t", "holdout": "h", "shadow": "s"}
-ARM_OF_KEY: Mapping[str, Arm] = {key: arm for arm, key in KEY_OF_ARM.items()}
+Pair = tuple[Signal, Campaign]
 
 
 class Considered(Struct, frozen=True):
@@ -50,6 +49,8 @@ class Decider:
 
     Attributes
     ----------
+    signals
+        What happened, and whether it is still true.
     killed
         Whether all triggers are stopped: as the campaigns say, until whoever runs the engine sets it.
     read_at
@@ -61,6 +62,7 @@ class Decider:
         self.config = config
         self.campaigns = campaigns
         self.models = models
+        self.signals = Signals(config)
         self.ledger = Ledger()
         self.killed = campaigns.policy.kill
         self.read_at = 0
@@ -68,35 +70,78 @@ class Decider:
 
     def listens(self, draft: Draft) -> bool:
         """Whether any campaign acts on a signal of this step."""
-        return any(self._of(draft, signal) for signal in draft.signals)
+        return any(signal.name in self.campaigns.by_signal for signal in draft.signals)
 
     def decide(self, draft: Draft) -> None:
-        """Act on the signals of this step: at most one live winner, and one shadow decision."""
-        if not draft.signals:
+        """Act on the signals of this step: at most one live winner, one shadow decision, and each audience for itself."""
+        pairs = []
+        for signal in draft.signals:
+            for campaign in self.campaigns.by_signal.get(signal.name, ()):
+                if campaign.config.mode == "off":
+                    continue
+                if campaign.delay_ms:
+                    self._wait(draft, signal, campaign)
+                else:
+                    pairs.append((signal, campaign))
+        self._act(draft, pairs)
+
+    def fired(self, draft: Draft, kind: str) -> None:
+        """A timer of the policy fell due: a wait is over, or a stay in an audience."""
+        if kind.startswith(MEMBERSHIP):
+            self._leave(draft, kind, "over")
+        elif kind.startswith(waiting.DEFER):
+            name, signal = waiting.resumed(kind)
+            campaign = self._by_id.get(name)
+            if campaign is None or campaign.config.mode == "off":
+                return
+            if not self.signals.still_true(draft, campaign.config.signal, waiting.started(signal, draft.now)):
+                draft.count(f"suppressed|{name}|moot")
+                return
+            draft.signals.append(signal)
+            self._act(draft, [(signal, campaign)])
+
+    def leave_audiences(self, draft: Draft) -> None:
+        """End the memberships that this step puts an end to, whether or not anything may be sent."""
+        if not self.campaigns.audiences:
+            return
+        for kind in audiences.kinds(draft):
+            campaign = self._by_id.get(_audience(kind))
+            why = audiences.why_left(draft, campaign, self.campaigns) if campaign is not None else ""
+            if why:
+                self._leave(draft, kind, why)
+
+    def _leave(self, draft: Draft, kind: str, why: str) -> None:
+        campaign = self._by_id.get(_audience(kind))
+        if campaign is None:
+            return
+        if self.killed and why != "erased":
+            draft.set_timer(kind, draft.now + audiences.RETRY_MS)
+            draft.count(f"suppressed|{campaign.config.id}|killed")
+            return
+        draft.set_timer(kind, 0)
+        draft.decisions.append(audiences.leaving(draft, campaign, kind[-1], why))
+        draft.count("audience_left")
+
+    def _wait(self, draft: Draft, signal: Signal, campaign: Campaign) -> None:
+        """Wait as long as the campaign wants to; what reached us later than that, and its age, is history."""
+        late = max(_delay_ms(draft), draft.now - draft.event.occurred_at)
+        if late - campaign.delay_ms > campaign.max_age_ms:
+            draft.count(f"suppressed|{campaign.config.id}|stale")
+            return
+        waiting.defer(draft, self.signals, signal, campaign, draft.now + campaign.delay_ms)
+
+    def _act(self, draft: Draft, pairs: list[Pair]) -> None:
+        if not pairs:
             return
         profile = draft.view()
-        pairs = [
-            (signal, campaign)
-            for signal in draft.signals
-            for campaign in self._of(draft, signal)
-            if campaign.config.mode != "off" and self._holds(campaign, profile, signal, draft.now)
-        ]
-        for mode in ("live", "shadow"):
-            chosen = [(signal, campaign) for signal, campaign in pairs if campaign.config.mode == mode]
-            if chosen:
+        pairs = [pair for pair in pairs if self._holds(pair[1], profile, pair[0], draft.now)]
+        for chosen in _rounds(pairs):
+            campaign = chosen[0][1]
+            if campaign.audience and audiences.member(draft, campaign):
+                audiences.stay(draft, campaign)
+                draft.count(f"suppressed|{campaign.config.id}|member")
+            else:
                 self._choose(draft, profile, chosen)
-
-    def _of(self, draft: Draft, signal: Signal) -> tuple[Campaign, ...]:
-        """The campaigns on a signal; a deferred campaign comes back alone."""
-        if signal.name.startswith(DEFER):
-            campaign = self._by_id.get(signal.name[len(DEFER) :])
-            if campaign is None:
-                return ()
-            if not still_holds(campaign.config.signal, draft, int(signal.facts["deferred_from"])):
-                draft.count(f"suppressed|{campaign.config.id}|moot")
-                return ()
-            return (campaign,)
-        return self.campaigns.by_signal.get(signal.name, ())
 
     def _holds(self, campaign: Campaign, profile: Profile, signal: Signal, now: int) -> bool:
         for condition in campaign.conditions:
@@ -139,7 +184,7 @@ class Decider:
                 suppressed[campaign.config.id] = verdicts[0].reason
                 until = min((v.until for v in verdicts if v.until), default=0)
                 if until:
-                    self._defer(draft, signal, campaign, until)
+                    waiting.defer(draft, self.signals, signal, campaign, until)
         passed.sort(key=lambda c: (-c.gain, c.campaign.config.id, c.action.id))
         return Considered(tuple(passed), suppressed)
 
@@ -149,41 +194,23 @@ class Decider:
             worth = conditions.value(config.value, profile, draft.now, signal.facts) or 0.0
         else:
             worth = config.value or 0.0
-        started = int(signal.facts.get("deferred_from", draft.now))
-        delay_ms = _delay_ms(draft) if started == draft.now else 0
+        fresh = waiting.returning(signal)  # when it began to wait it was; only its expiry counts then
+        delay_ms = 0 if fresh else _delay_ms(draft)
         if self.read_at:
             delay_ms = max(delay_ms, self.read_at - draft.now)
         return [
             Candidate(
                 campaign=campaign,
                 action=action,
-                # one deferred by quiet hours was fresh when it was deferred; only its expiry counts then
-                occurred_at=draft.event.occurred_at if started == draft.now else draft.now,
+                occurred_at=draft.now if fresh else draft.event.occurred_at,
                 delay_ms=delay_ms,
-                expires_at=started + campaign.expires_ms,
+                expires_at=waiting.started(signal, draft.now) + campaign.delay_ms + campaign.expires_ms,
                 effect=action.prior_effect,
                 value=worth,
                 gain=action.prior_effect * worth - action.cost,
             )
             for action in config.actions
         ]
-
-    def signal_of(self, campaign: str) -> str:
-        """The signal that a campaign listens to; empty where there is no such campaign any more."""
-        found = self._by_id.get(campaign)
-        return found.config.signal if found else ""
-
-    def _defer(self, draft: Draft, signal: Signal, campaign: Campaign, until: int) -> None:
-        """Come back at the end of the quiet hours; the moment it started travels in the kind of the timer."""
-        started = int(signal.facts.get("deferred_from", draft.now))
-        for kind in self._deferred(draft, campaign.config.id):
-            draft.set_timer(kind, 0)
-        draft.set_timer(f"{DEFER}{campaign.config.id}@{started}", until)
-
-    @staticmethod
-    def _deferred(draft: Draft, campaign: str) -> list[str]:
-        timers = draft.timers if draft.timers is not None else dict(draft.before.timers)
-        return [kind for kind in timers if kind.startswith(f"{DEFER}{campaign}@")]
 
     def _record(
         self,
@@ -207,7 +234,12 @@ class Decider:
             campaign=config.id,
             topic=config.topic,
             action=Action(
-                id=action.id, channel=action.channel, offer=action.offer, creative=action.creative, cost=action.cost
+                id=action.id,
+                channel=action.channel,
+                offer=action.offer,
+                creative=action.creative,
+                cost=action.cost,
+                items=items_of(draft, config.signal),
             ),
             arm=arm,
             issued_at=now,
@@ -225,7 +257,10 @@ class Decider:
             suppressed=suppressed,
             models={score.name: score.version for score in profile.scores},
             flag="mixed_history" if profile.mixed else "",
+            membership="entered" if campaign.audience else "",
         )
+        if campaign.audience:
+            audiences.entered(draft, campaign, decision)
         draft.decisions.append(decision)
         draft.contact = contacted(
             draft.contact,
@@ -281,9 +316,25 @@ class Decider:
         return GOAL_MOMENTS[campaign.config.goal.event] if campaign else ""
 
 
+def _rounds(pairs: list[Pair]) -> Iterator[list[Pair]]:
+    """Those that compete: live messages, shadows, and each audience alone, for being in one is no message."""
+    for mode in ("live", "shadow"):
+        chosen = [pair for pair in pairs if pair[1].config.mode == mode and not pair[1].audience]
+        if chosen:
+            yield chosen
+    yield from ([pair] for pair in pairs if pair[1].audience)
+
+
+def _audience(kind: str) -> str:
+    return kind[len(MEMBERSHIP) :].rpartition("@")[0]
+
+
 def _delay_ms(draft: Draft) -> int:
-    """How late what the signal rests on reached us: this event, or the activity that a timer of silence waited after."""
+    """How late what the signal rests on reached us: this event, or the activity that a timer waited after.
+
+    A visit left is judged by all of that delay; what rests on days, by how much of it the wait has not outlasted.
+    """
     event = draft.event
-    if isinstance(event, TimerDue):
-        return draft.delay_ms if event.kind in LEFT else 0
-    return max(0, event.received_at - event.occurred_at)
+    if not isinstance(event, TimerDue):
+        return max(0, event.received_at - event.occurred_at)
+    return draft.delay_ms if event.kind in LEFT else max(0, draft.activity.at + draft.delay_ms - draft.now)

@@ -62,9 +62,9 @@ def judge(
         return Verdict("expired")
     if killed or policy.kill:
         return Verdict("killed")
-    if not consented(contact, action.channel, policy.consent == "allow"):
+    if not consented(contact, action.channel, policy.allows(action.channel)):
         return Verdict("consent")
-    if config.quiet_hours and policy.quiet_hours is not None:
+    if config.quiet_hours and policy.quiet_hours is not None and not campaign.audience:
         until = quiet_until(policy.quiet_hours, now, zone(contact.timezone, policy.timezone))
         if until:
             return Verdict("quiet_hours", until if policy.quiet_hours.then == "defer" else 0)
@@ -77,7 +77,9 @@ def judge(
         campaigns.channel_caps.get(action.channel, ()), log, reaches, now, lambda c: c.channel == action.channel
     ):
         return Verdict("cap_channel")
-    if _capped(campaigns.customer_caps, log, reaches, now, lambda c: True):
+    if not campaign.audience and _capped(
+        campaigns.customer_caps, log, reaches, now, lambda c: c.campaign not in campaigns.audiences
+    ):
         return Verdict("cap_customer")
     budget = config.budget_per_day
     if budget is not None and ledger.spent(config.id, now) + action.cost > budget + ROUNDING:

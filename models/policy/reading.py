@@ -17,7 +17,7 @@ from ..features import FEATURES
 from ..learning.learner import Learner
 from ..learning.model import HASHED
 from . import conditions
-from .campaigns import SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
+from .campaigns import AUDIENCES, SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
 from .durations import duration_ms
 
 Setting = tuple[tuple[int, int], ...]
@@ -72,6 +72,10 @@ def read(text: str, name: str = "campaigns.toml") -> Settings:
         raise _explain(error, data, text, name) from error
     campaigns = check(file, text, name)
     check_models(file.engine, text, name)
+    leads = file.engine.leads
+    if leads.again > leads.ready:
+        where = f"{name}:{_line(text, ['engine', 'leads', 'again'])}"
+        raise ConfigError(where, f"again = {leads.again:g} above ready = {leads.ready:g}", "write again below ready")
     return Settings(file.engine, campaigns)
 
 
@@ -115,6 +119,7 @@ def check(file: File, text: str, name: str) -> Campaigns:
         by_signal={signal: tuple(found) for signal, found in by_signal.items()},
         customer_caps=_caps(file.policy.customer_caps),
         channel_caps={channel: _caps(caps) for channel, caps in file.policy.channel_caps.items()},
+        audiences=frozenset(config.id for config in file.campaign if config.topic == AUDIENCES),
     )
 
 
@@ -131,6 +136,11 @@ def _campaign(config: CampaignConfig, text: str, name: str, index: int) -> Campa
     ids = [action.id for action in config.actions]
     if len(set(ids)) < len(ids):
         raise ConfigError(at("actions"), f"actions {ids}", "give each action of a campaign its own id")
+    audience = config.topic == AUDIENCES
+    if audience and len(ids) > 1:
+        raise ConfigError(
+            at("actions"), f"{len(ids)} actions", "give an audience (topic segments) one action: its name"
+        )
     return Campaign(
         config=config,
         conditions=tuple(conditions.parse(one, at("when", n)) for n, one in enumerate(config.when)),
@@ -138,6 +148,9 @@ def _campaign(config: CampaignConfig, text: str, name: str, index: int) -> Campa
         expires_ms=duration_ms(config.expires_after),
         max_age_ms=duration_ms(config.max_age),
         window_ms=duration_ms(config.goal.window),
+        delay_ms=duration_ms(config.delay) if config.delay is not None else 0,
+        stay_ms=duration_ms(config.stay),
+        audience=audience,
     )
 
 

@@ -66,7 +66,7 @@ def observe(activity: Activity, at: int, view: bool, intent: bool) -> Activity:
         add = (1.0, 1.0, 1.0)
         gap = at // DAY_MS - last // DAY_MS
         if gap:
-            gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if days > 1 else float(gap)
+            gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if gap_days else float(gap)
             days += 1
         latest = at
     else:
@@ -106,6 +106,14 @@ def merge(a: Activity, b: Activity) -> Activity:
         merged(a.intents, a.at, b.intents, b.at, HALF_LIVES_MS),
         min(a.first_at, b.first_at),
         total,
-        (a.gap_days * a.days + b.gap_days * b.days) / total,
+        _gap(a, b),
         a.events + b.events,
     )
+
+
+def _gap(a: Activity, b: Activity) -> float:
+    """The mean gap of both; one that is not known yet says nothing about the other."""
+    known = [(one.gap_days, one.days) for one in (a, b) if one.gap_days]
+    if not known:
+        return float(abs(a.at // DAY_MS - b.at // DAY_MS))
+    return sum(gap * days for gap, days in known) / sum(days for _, days in known)

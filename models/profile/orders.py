@@ -13,6 +13,7 @@ from .decay import ZERO, Scales, factors, merged, plus, times
 HALF_LIVES_MS = (30 * DAY_MS, 90 * DAY_MS, 365 * DAY_MS)
 ID_KEPT_MS = 90 * DAY_MS
 IDS_MAX = 64
+REVERSED_MAX = 8
 RHYTHM_WEIGHT = 0.3
 OTHER_CURRENCIES_MAX = 4
 MICROS_MAX = 1 << 62  # a sum beyond 64 bits could not be stored, and would stop its partition
@@ -43,6 +44,8 @@ class Orders(Struct, frozen=True, array_like=True, gc=False):
         When a subscription was cancelled last; 0 where none was.
     days
         Distinct UTC days with an order.
+    reversed
+        Hashes of the last 8 orders that were refunded, in whole or in part, or cancelled.
     """
 
     count: int = 0
@@ -58,6 +61,7 @@ class Orders(Struct, frozen=True, array_like=True, gc=False):
     other_totals: tuple[tuple[str, int], ...] = ()
     cancelled_at: int = 0
     days: int = 0
+    reversed: tuple[int, ...] = ()
 
 
 EMPTY = Orders()
@@ -102,7 +106,7 @@ def place(orders: Orders, order: str, at: int, micros: int, units: int, other: t
         decayed = (1.0, 1.0, 1.0)
     elif at >= orders.last_at:
         gap = (at - orders.last_at) / DAY_MS
-        gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if orders.count > 1 else gap
+        gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if gap_days else gap
         decayed = plus(times(orders.decayed, factors(at - orders.last_at, HALF_LIVES_MS)), (1.0, 1.0, 1.0))
     else:
         decayed = plus(orders.decayed, factors(orders.last_at - at, HALF_LIVES_MS))
@@ -120,16 +124,34 @@ def place(orders: Orders, order: str, at: int, micros: int, units: int, other: t
         _add_other(orders.other_totals, other) if other else orders.other_totals,
         orders.cancelled_at,
         orders.days + (not orders.count or at // DAY_MS > orders.last_at // DAY_MS),
+        orders.reversed,
     )
 
 
-def refund(orders: Orders, micros: int) -> Orders:
-    """Count a refund or a cancellation of ``micros`` (0 or more, reporting currency).
+def refund(orders: Orders, micros: int, order: str = "") -> Orders:
+    """Count a refund or a cancellation of ``micros`` (0 or more, reporting currency), of ``order`` where that is known.
 
     >>> refund(EMPTY, 5).refunded_micros
     5
     """
-    return replace(orders, refunds=orders.refunds + 1, refunded_micros=bounded(orders.refunded_micros + micros))
+    turned = _turned(orders.reversed, (hash64(order),)) if order else orders.reversed
+    refunded = bounded(orders.refunded_micros + micros)
+    return replace(orders, refunds=orders.refunds + 1, refunded_micros=refunded, reversed=turned)
+
+
+def stands(orders: Orders, at: int) -> bool:
+    """Whether the order that was the latest at ``at`` (milliseconds UTC) was neither refunded nor cancelled.
+
+    >>> placed = place(EMPTY, "a", 5, 0, 1)
+    >>> stands(placed, 5), stands(refund(placed, 0, "a"), 5), stands(EMPTY, 5)
+    (True, False, False)
+    """
+    latest = max(((placed, h) for h, placed in orders.recent if placed <= at), default=None)
+    return latest is not None and latest[1] not in orders.reversed
+
+
+def _turned(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(h for h in a if h not in b), *b)[-REVERSED_MAX:]
 
 
 def decayed_at(orders: Orders, now: int) -> Scales:
@@ -155,12 +177,21 @@ def merge(a: Orders, b: Orders) -> Orders:
         min(a.first_at, b.first_at),
         max(a.last_at, b.last_at),
         merged(a.decayed, a.last_at, b.decayed, b.last_at, HALF_LIVES_MS),
-        (a.gap_days * a.count + b.gap_days * b.count) / (a.count + b.count),
+        _gap(a, b),
         tuple(sorted({*a.recent, *b.recent}, key=lambda seen: (seen[1], seen[0])))[-IDS_MAX:],
         others,
         max(a.cancelled_at, b.cancelled_at),
         a.days + b.days,
+        _turned(b.reversed, a.reversed),
     )
+
+
+def _gap(a: Orders, b: Orders) -> float:
+    """The mean gap of both; one that is not known yet says nothing about the other."""
+    known = [(one.gap_days, one.count) for one in (a, b) if one.gap_days]
+    if not known:
+        return abs(a.last_at - b.last_at) / DAY_MS
+    return sum(gap * count for gap, count in known) / sum(count for _, count in known)
 
 
 def _tail(full: Orders, empty: Orders) -> Orders:
@@ -170,6 +201,7 @@ def _tail(full: Orders, empty: Orders) -> Orders:
         refunds=full.refunds + empty.refunds,
         refunded_micros=bounded(full.refunded_micros + empty.refunded_micros),
         cancelled_at=max(full.cancelled_at, empty.cancelled_at),
+        reversed=_turned(empty.reversed, full.reversed),
     )
 
 

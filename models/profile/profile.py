@@ -5,12 +5,13 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from . import activity, affinity, basket, contact, journey, orders, session
+from . import activity, affinity, basket, contact, journey, marks, orders, session, viewed
 from .pending import PENDING_MAX, Pending
 
 VERSION = 1
 SEEN_MAX = 32
 ORIGINS_MAX = 32
+MEMBERSHIP = "leave:"
 
 Timers = tuple[tuple[str, int], ...]
 
@@ -67,6 +68,10 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
         How long the last event took from its occurrence to its arrival.
     origins
         The devices that were handed over to this user, at most 32: an erasure reaches them by it.
+    views
+        The last 8 products looked at.
+    marks
+        Which signals were given.
     """
 
     customer: str
@@ -93,6 +98,8 @@ class Profile(Struct, frozen=True, array_like=True, gc=False):
     mixed: bool = False
     delay_ms: int = 0
     origins: tuple[str, ...] = ()
+    views: viewed.Views = ()
+    marks: marks.Marks = marks.NONE
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -142,7 +149,7 @@ def merge(user: Profile, anonymous: Profile) -> Profile:
         journey=journey.merge(user.journey, anonymous.journey),
         contact=contact.merge(user.contact, anonymous.contact),
         seen=(*anonymous.seen, *user.seen)[-SEEN_MAX:],
-        timers=merged_timers(user.timers, anonymous.timers),
+        timers=merged_timers(user.timers, _handed(anonymous.timers)),
         scores=tuple(scores.values()),
         trend=user.trend or anonymous.trend,
         pendings=pendings,
@@ -152,7 +159,14 @@ def merge(user: Profile, anonymous: Profile) -> Profile:
         mixed=user.mixed or bool(anonymous.contact.log),
         delay_ms=user.delay_ms,
         origins=user.origins,
+        views=viewed.merge(user.views, anonymous.views),
+        marks=marks.merge(user.marks, anonymous.marks),
     )
+
+
+def _handed(timers: Timers) -> Timers:
+    """The timers that go over with a profile: memberships in audiences are the device's own, and it has left them."""
+    return tuple(timer for timer in timers if not timer[0].startswith(MEMBERSHIP))
 
 
 def merged_timers(a: Timers, b: Timers) -> Timers:

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from models.config import days_ms
-from models.policy.campaigns import SIGNALS, CampaignConfig, Cap
+from models.policy.campaigns import AUDIENCES, SIGNALS, CampaignConfig, Cap
 from models.policy.reading import Settings
 from streams.topic_plan import check_erasure
 
@@ -47,9 +47,12 @@ def _lines(config: CampaignConfig) -> list[str]:
     limits = [f"holdout {config.holdout:.0%}", *caps]
     if config.budget_per_day is not None:
         limits.append(f"budget {config.budget_per_day:g} a day")
+    if config.topic == AUDIENCES:
+        limits.append(f"in the audience for {config.stay}")
+    waits = f", {config.delay} after the signal" if config.delay is not None else ""
     return [
         f"when     {' and '.join(config.when) or 'always'}",
-        f"does     {actions}",
+        f"does     {actions}{waits}",
         f"goal     {config.goal.event} within {config.goal.window}, worth {config.value}",
         f"limits   {', '.join(limits)}",
     ]

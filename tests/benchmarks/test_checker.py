@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import checker, checker_log
+from benchmarks import checker, checker_log, checker_signals
 from benchmarks.checker import Checker
 from benchmarks.checker_log import Json
 
@@ -265,7 +265,7 @@ def test_each_violation_is_found(spoil: Callable[[World], None], kind: str) -> N
     assert kind in world.violations()
 
 
-@pytest.mark.parametrize("module", [checker, checker_log])
+@pytest.mark.parametrize("module", [checker, checker_log, checker_signals])
 def test_it_imports_no_engine_code(module: ModuleType) -> None:
     tree = ast.parse(Path(module.__file__ or "").read_text(encoding="utf-8"))
     names = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
@@ -273,4 +273,5 @@ def test_it_imports_no_engine_code(module: ModuleType) -> None:
     assert {name.split(".")[0] if name[0] != "." else name for name in names} <= {
         *sys.stdlib_module_names,
         ".checker_log",
+        ".checker_signals",
     }

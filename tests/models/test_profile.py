@@ -52,7 +52,7 @@ def covers(new: object, old: object) -> bool:
     return new == old
 
 
-@pytest.mark.parametrize("kept", range(1, 24))
+@pytest.mark.parametrize("kept", range(1, 26))
 def test_bytes_with_fewer_fields_are_read_and_stepped(kept: int, profiles: list[Profile]) -> None:
     full = max(profiles, key=lambda profile: (profile.orders.count, len(profile.pendings)))
     old = decode(msgspec.msgpack.encode(msgspec.msgpack.decode(encode(full))[:kept]))
@@ -139,6 +139,28 @@ def test_merged_orders_sum(a: list[tuple[int, int, int, int]], b: list[tuple[int
         number, at, *_ = max(a, key=lambda placed: placed[1])
         if at >= both.last_at - orders.ID_KEPT_MS:
             assert orders.known(both, str(number), at)
+
+
+def test_a_device_seen_on_one_day_says_nothing_about_its_users_cadence() -> None:
+    """An unknown gap counted as none: a merge halved the cadence, and customers were missed within it."""
+
+    def of(*days: int) -> activity.Activity:
+        seen = activity.Activity()
+        for day in days:
+            seen = activity.observe(seen, day * DAY_MS, view=False, intent=False)
+        return seen
+
+    def bought(*days: int) -> orders.Orders:
+        held = orders.EMPTY
+        for day in days:
+            held = orders.place(held, str(day), day * DAY_MS, 0, 1)
+        return held
+
+    assert activity.merge(of(1, 9, 17), of(18)).gap_days == 8
+    assert activity.merge(of(1), of(9)).gap_days == activity.merge(of(9), of(1)).gap_days == 8
+    assert activity.observe(activity.merge(of(1), of(1)), 9 * DAY_MS, view=False, intent=False).gap_days == 8
+    assert orders.merge(bought(1, 9), bought(12)).gap_days == 8
+    assert orders.merge(bought(1), bought(9)).gap_days == 8
 
 
 def pending(at: int) -> Pending:
