@@ -8,6 +8,7 @@ from heapq import merge
 from itertools import chain
 
 from schemas.base import Event
+from schemas.control import ModelPublished
 from schemas.dead_letters import DeadLetter
 from schemas.intake import Intake
 from streams.files import STDIO, FileError, read_byte_lines
@@ -136,6 +137,9 @@ class Sources:
         for event in events:
             at = event.occurred_at
             self.events += 1
+            if isinstance(event, ModelPublished):
+                yield event  # it has its place in the log, and no time
+                continue
             if at >= self.last_at:
                 if self.first_at is None:
                     self.first_at = at
