@@ -31,7 +31,7 @@ class TimerDue(Event, frozen=True, tag="timer_due"):
 
 
 class ModelPublished(Event, frozen=True, tag="model_published"):
-    """A model version that engines adopt from this point of the log on."""
+    """A model version that engines adopt from this point of the log on: the offset of the example it learns next."""
 
     model: Name
     version: int

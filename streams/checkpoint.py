@@ -100,7 +100,7 @@ class EnginePartition:
         if pending.end is not None:
             await self._publish(pending.outputs, pending.end, self._seq)
         built = await build(settings, store, self._broker, p, meta.state if meta else b"")
-        self.stepper, self._inline = built.stepper, built.learner
+        self.stepper, self._inline, self._adoption = built.stepper, built.learner, built.adoption
         if self._inline is not None:
             models, examples = await store.learned(p)
             if models is not None:
@@ -182,17 +182,13 @@ class EnginePartition:
 
     async def _adopt(self, published: ModelPublished) -> None:
         """From this point of the log on, the engine scores with this version; never with an earlier one."""
-        stepper = self.stepper
-        if self._inline is not None or published.version <= stepper.versions.get(published.model, 0):
+        name, version = published.model, published.version
+        if self._adoption is None or not self._adoption.wants(published):
             return
-        snapshot = await self._store.model(published.model, published.version)
-        model = stepper.engine.scorer.models.get(published.model)
-        if snapshot is None or model is None:
-            log.warning("model version not kept", model=published.model, version=published.version)
-            stepper.counts["model_missing"] += 1
-            return
-        model.restore(snapshot.data, self._settings.key)
-        stepper.versions[published.model] = published.version
+        kept = await self._store.model(name, version)
+        if not self._adoption.take(name, version, kept.data if kept is not None else None):
+            log.warning("model version not kept", model=name, version=version)
+            self.stepper.counts["model_missing"] += 1
 
     async def _commit(self, cut: Cut) -> None:
         with self.stages("publish, waited for"):

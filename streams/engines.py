@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import msgspec
+import structlog
 
 from models.engine import Engine
 from models.learning.learner import Learner
 
+from .adoption import Adoption
 from .broker import Broker
 from .emitting import Emitter
 from .settings import StreamSettings
-from .stepping import State, Stepper
+from .stepping import Stepper
 from .store import Store
+
+log = structlog.get_logger(__name__)
 
 
 class Built(NamedTuple):
-    """A stepper, and its learner where learning is inline."""
+    """A stepper, and its learner where learning is inline, else what takes model versions over."""
 
     stepper: Stepper
     learner: Learner | None
+    adoption: Adoption | None
 
 
 async def sources(settings: StreamSettings, broker: Broker) -> list[str]:
@@ -50,10 +54,14 @@ async def build(settings: StreamSettings, store: Store, broker: Broker, partitio
         settings.clock,
     )
     stepper.restore(state)
-    if not inline:
-        adopted = msgspec.msgpack.decode(state, type=State).models if state else {}
-        for name, version in adopted.items():
-            snapshot = await store.model(name, version) or await store.model(name)
-            if snapshot is not None and name in learner.models:
-                learner.models[name].restore(snapshot.data, settings.key)
-    return Built(stepper, learner if inline else None)
+    if inline:
+        return Built(stepper, learner, None)
+    adoption = Adoption(learner.models, settings.key, stepper.versions)
+    for name, version in list(stepper.versions.items()):
+        kept = await store.model(name, version)
+        if kept is None:
+            log.warning("model version not kept, the latest is taken", model=name, version=version)
+            kept = await store.model(name)
+        if kept is not None:
+            adoption.take(name, kept.offset, kept.data)
+    return Built(stepper, None, adoption)

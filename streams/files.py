@@ -155,6 +155,25 @@ def write_lines(path: str | Path, lines: Iterable[bytes], *, stdout: BinaryIO | 
     return count
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, and the folder that it lies in: under its name it is whole or not there.
+
+    Raises
+    ------
+    FileError
+        Where it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise _unwritable(str(path), error) from error
+
+
 class _Writer(Protocol):
     def write(self, data: bytes, /) -> object: ...
 

@@ -106,12 +106,23 @@ def whole(consumer: Any, topic: str, progress: Progress | None = None) -> Iterat
     total = sum(extent.most - extent.start for extent in reach.values())
     count = 0
     for partition, extent in reach.items():
-        consumer.assign([partition])
-        for record in _forward(consumer, partition, extent.start, extent):
+        for record in through(consumer, partition, extent):
             count += 1
             if progress is not None and count % AT_ONCE == 0:
                 progress(count, total)
             yield record
+
+
+def through(consumer: Any, partition: TopicPartition, extent: Extent) -> Iterator[Record]:
+    """The committed records of a partition, as far as it reached when ``extents`` saw it.
+
+    Raises
+    ------
+    BrokerError
+        Where the broker stops answering.
+    """
+    consumer.assign([partition])
+    yield from _forward(consumer, partition, extent.start, extent)
 
 
 def at(consumer: Any, topic: str, number: int, offsets: list[int]) -> Iterator[Record]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,12 +10,10 @@ from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped] 
 from .clients import reader
 from .connection import KafkaConnection
 from .errors import BrokerError, StreamError
+from .log_reader import Record, extents, through
 
 Progress = Callable[[int], None]
 """Called with the number of records read so far."""
-
-PATIENCE_S = 9.0
-POLL_MS = 1000
 
 
 class RecordingError(StreamError):
@@ -35,6 +32,15 @@ class Recording:
     partition
         Only this one; None takes all.
 
+    Attributes
+    ----------
+    partitions
+        Those that are recorded.
+    of
+        How many the topic has.
+    starts
+        The first offset of each that is recorded; beyond 0 where retention took what was before it.
+
     Raises
     ------
     BrokerError
@@ -49,10 +55,10 @@ class Recording:
             raise BrokerError(topic, "no such topic", "check its name and its prefix")
         if partition is not None and partition not in found:
             raise BrokerError(topic, f"no partition {partition}", f"name one of 0 to {max(found)}: --partition")
+        self.of = len(found)
         self.partitions = sorted(found) if partition is None else [partition]
-        places = [TopicPartition(topic, number) for number in self.partitions]
-        self._starts: dict[TopicPartition, int] = consumer.beginning_offsets(places)
-        self._ends: dict[TopicPartition, int] = consumer.end_offsets(places)
+        self._reach = extents(consumer, [TopicPartition(topic, number) for number in self.partitions])
+        self.starts = {place.partition: extent.start for place, extent in self._reach.items()}
 
     def lines(self, progress: Progress | None = None) -> Iterator[bytes]:
         """The values, byte by byte as they are.
@@ -65,43 +71,20 @@ class Recording:
             Where a value is missing, empty or holds a line end.
         """
         count = 0
-        for place in self._starts:
-            for value in self._partition(place):
+        for place, extent in self._reach.items():
+            for record in through(self._consumer, place, extent):
                 count += 1
-                yield value
+                yield _checked(record)
                 if progress is not None:
                     progress(count)
 
-    def _partition(self, place: TopicPartition) -> Iterator[bytes]:
-        consumer, end = self._consumer, self._ends[place]
-        if self._starts[place] >= end:
-            return
-        consumer.assign([place])
-        consumer.seek(place, self._starts[place])
-        # Tansu tells the first offset of its last batch as the end; what came with the first fetch is told rightly.
-        limit = end
-        heard = time.monotonic()
-        while (at := consumer.position(place)) < limit:
-            records = consumer.poll(POLL_MS).get(place, ())
-            limit = max(limit, consumer.highwater(place) or 0) if limit == end else limit
-            for record in records:
-                if record.offset >= limit:
-                    return
-                yield self._checked(record.value, place, record.offset)
-            if consumer.position(place) > at:
-                heard = time.monotonic()
-            elif at >= end:
-                return  # an open transaction begins here
-            elif time.monotonic() - heard > PATIENCE_S:
-                found = f"nothing for {PATIENCE_S:g} s at [{place.partition}]@{at}"
-                raise BrokerError(self.topic, found, "check the broker, then record again")
 
-    def _checked(self, value: bytes | None, place: TopicPartition, offset: int) -> bytes:
-        if value and b"\n" not in value:
-            return value
-        found = "a value that holds a line end" if value else "no value"
-        where = f"{self.topic}[{place.partition}]@{offset}"
-        raise RecordingError(where, found, "record a topic of Rapport's own: its values are lines of JSON")
+def _checked(record: Record) -> bytes:
+    value = record.value
+    if value and b"\n" not in value:
+        return value
+    found = "a value that holds a line end" if value else "no value"
+    raise RecordingError(str(record.origin), found, "record a topic of Rapport's own: its values are lines of JSON")
 
 
 @contextmanager

@@ -162,12 +162,12 @@ class RedisStore:
         args: list[Any] = [token, before, snapshot.version, snapshot.offset, snapshot.data, keep]
         return bool(await self._snap(keys=keys, args=args))
 
-    async def model(self, name: str, version: int | None = None) -> Snapshot | None:
+    async def model(self, name: str, offset: int | None = None) -> Snapshot | None:
         """A kept version."""
-        first = -1 if version is None else 0
+        first = -1 if offset is None else 0
         kept: Any = await self._client.lrange(self.key("models", f"versions:{name}"), first, -1)
         found = [_snapshot(one) for one in kept]
-        matching = [one for one in found if version is None or one.version == version]
+        matching = [one for one in found if offset is None or one.offset == offset]
         return matching[-1] if matching else None
 
     async def killed(self) -> bool:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import msgspec
 
+from models.errors import SnapshotError
 from models.policy.reading import Settings
 from models.profile.journey import STAGES
 from models.targets import BY_NAME
@@ -21,8 +22,10 @@ from schemas.intake import Intake, IntakeOptions
 
 from . import saved
 from .files import STDIO, FileError
+from .kept_models import KeptModelError
 from .line_files import Progress
-from .recorded import LogIntake
+from .recorded import LogIntake, RecordedLog
+from .repetition import Repetition
 from .run import Run
 from .sources import Sources
 
@@ -49,9 +52,7 @@ class Options:
     state, key
         What ``saved.snapshot`` gave, to go on from, and the key it was signed with.
     log
-        The one file is a recorded ``events`` log of one partition.
-    sources
-        With ``log``: what partition time waits for, as of ``Partition``.
+        The one file is a recorded ``events`` log of one partition, of which this is known.
     """
 
     files: tuple[str, ...]
@@ -63,8 +64,7 @@ class Options:
     intake: IntakeOptions = field(default_factory=IntakeOptions)
     state: bytes | None = None
     key: bytes = b""
-    log: bool = False
-    sources: tuple[str, ...] = ()
+    log: RecordedLog | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,11 @@ class Report:
     def complete(self) -> bool:
         """Whether every file was read to its end."""
         return not self.stopped and not self.sources.broken
+
+    @property
+    def inexact(self) -> bool:
+        """Whether this was the replay of a log that cannot give the stream's bytes."""
+        return "log" in self.metrics and self.metrics["log"]["exact"] is False
 
 
 class _Outputs:
@@ -156,8 +161,10 @@ class Replay:
     def __init__(self, options: Options) -> None:
         self.options = options
         self._outputs: _Outputs | None = None
-        intake = LogIntake() if options.log else Intake(options.intake)
+        log = options.log
+        intake = LogIntake(log) if log is not None else Intake(options.intake)
         self.sources = Sources(options.files, intake, options.unsorted_ms, on_dead=self._refused)
+        self._repetition = Repetition(log, lambda: self.sources.records) if log is not None else None
 
     def run(self, progress: Progress | None = None) -> Report:
         """Run all of it. Ctrl-C ends it early, with the results so far.
@@ -168,15 +175,18 @@ class Replay:
             Where a file cannot be read at all, or the results cannot be written.
         SnapshotError
             Where ``options.state`` does not fit the settings.
+        KeptModelError
+            Where a model version of the log is broken, signed with another key, or does not fit the settings.
         """
-        options = self.options
+        options, repetition = self.options, self._repetition
         run = Run(
             options.settings,
             self._decided,
             self._converted,
             quiet=options.quiet,
-            deliver=not options.log,
-            sources=options.sources,
+            deliver=options.log is None,
+            sources=options.log.sources if options.log is not None else (),
+            published=repetition.published(options.key) if repetition is not None else None,
         )
         if options.state is not None:
             saved.restore(run, options.state, options.key)
@@ -192,6 +202,10 @@ class Replay:
                 run.drain((), until=run.partition.clock + options.advance_ms)
         except KeyboardInterrupt:
             stopped = True
+        except SnapshotError as error:
+            where = f"{options.files[0]}, record {self.sources.records}"
+            remedy = "name the campaigns file that the workers have: -c FILE"
+            raise KeptModelError(where, f"a model version of other settings ({error})", remedy) from error
         except FileError:
             if self._outputs is not None:
                 with contextlib.suppress(OSError):  # the error under way says the same
@@ -199,6 +213,8 @@ class Replay:
             raise
         seconds = time.perf_counter() - started
         metrics = figures(run, self.sources, stopped)
+        if repetition is not None:
+            metrics["log"] = repetition.figures(resumed=options.state is not None)
         if self._outputs is not None:
             self._outputs.finish(metrics)
         return Report(run, self.sources, seconds, metrics, stopped, options.unsorted_ms)

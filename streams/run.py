@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
@@ -20,15 +21,17 @@ from models.profile import profile as profiles
 from models.profile.profile import Profile
 from models.profile.tombstone import is_tombstone, named, unexpired
 from schemas.base import Event
+from schemas.control import ModelPublished
 from schemas.decisions import Conversion, Decision
 
+from .adoption import Adoption
 from .tombstones import encode, living, pseudonyms
 
 FORMAT = 1
 
 
 class State(Struct, frozen=True, array_like=True):
-    """Everything a run needs to go on: clock, timers, profiles, models, ledger; of the erased what is stored of them."""
+    """Everything a run needs to go on; of the erased what is stored of them. ``marks`` and ``versions`` only matter to a log."""
 
     format: int
     clock: int
@@ -37,6 +40,27 @@ class State(Struct, frozen=True, array_like=True):
     models: bytes
     ledger: bytes
     tombstones: list[tuple[bytes, bytes]] = []
+    marks: dict[str, int] = {}
+    versions: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Model versions that were learned elsewhere and come as records of the log.
+
+    Parameters
+    ----------
+    kept
+        Gives the snapshot that a record names, or None.
+    missing
+        Called where the engine would have taken a version over that is not there.
+    key
+        What snapshots are signed with.
+    """
+
+    kept: Callable[[ModelPublished], bytes | None]
+    missing: Callable[[ModelPublished], None]
+    key: bytes = b""
 
 
 class Run:
@@ -54,6 +78,8 @@ class Run:
         False leaves the messages between customers alone: a recorded log holds them as records of its own.
     sources
         As of ``Partition``.
+    published
+        Where model versions come from; None: the run learns by itself, right after each step.
     """
 
     def __init__(
@@ -65,6 +91,7 @@ class Run:
         quiet: bool = False,
         deliver: bool = True,
         sources: Iterable[str] = (),
+        published: Published | None = None,
     ) -> None:
         self.settings = settings
         self.learner = Learner(settings.engine.model_specs())
@@ -76,7 +103,9 @@ class Run:
         self.steps = 0
         self._tombstones: dict[bytes, bytes] = {}
         self._pseudonym = pseudonyms(b"")
+        self.versions: dict[str, int] = {}
         self._deliver_messages = deliver
+        self._published = published
         self._on_decision = on_decision
         self._on_conversion = on_conversion
         self._on_example = on_example
@@ -88,8 +117,13 @@ class Run:
         ----------
         until
             After the events, fire the timers due by then (milliseconds UTC).
+
+        Raises
+        ------
+        SnapshotError
+            Where a model version of the log does not fit the settings.
         """
-        for event, now in self.partition.plan(events, until):
+        for event, now in self.partition.plan(self._without_versions(events), until):
             step = self._step(event, now)
             yield step
             if step.messages and self._deliver_messages:
@@ -99,6 +133,20 @@ class Run:
         """``feed`` for its effects alone."""
         for _ in self.feed(events, until):
             pass
+
+    def _without_versions(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Take model versions over when their turn comes: the partition asks for an event once all before it is done."""
+        published = self._published
+        adoption = Adoption(self.learner.models, published.key if published else b"", self.versions)
+        for event in events:
+            if not isinstance(event, ModelPublished):
+                yield event
+                continue
+            if published is None or not adoption.wants(event):
+                continue
+            if not adoption.take(event.model, event.version, published.kept(event)):
+                self.counts["model_missing"] += 1
+                published.missing(event)
 
     def _deliver(self, messages: Iterable[Event], now: int) -> Iterator[Step]:
         """Step the customers that a step had messages for, and those that theirs are for."""
@@ -121,7 +169,8 @@ class Run:
             for what, count in step.counts.items():
                 self.counts[what] += count
         for example in step.examples:
-            self.learner.learn(example)
+            if self._published is None:
+                self.learner.learn(example)
             if self._on_example is not None:
                 self._on_example(example)
         if self._on_decision is not None:
@@ -168,6 +217,8 @@ class Run:
                     for name, data in sorted(tombstones.items())
                     if unexpired(profiles.decode(data), clock, kept_ms) is not None
                 ],
+                dict(self.partition.marks),
+                self.versions,
             )
         )
 
@@ -194,6 +245,9 @@ class Run:
         self.learner.restore(state.models, key)
         self.engine.decider.ledger.restore(state.ledger)
         self.partition.restore(state.clock, state.timers)
+        for source in self.partition.marks:
+            self.partition.marks[source] = state.marks.get(source, 0)
+        self.versions = dict(state.versions)
         self.profiles = {profile.customer: profile for profile in held}
         self._tombstones = dict(state.tombstones)
         self._pseudonym = pseudonyms(key)

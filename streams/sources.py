@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 
 from schemas.base import Event
+from schemas.control import ModelPublished
 from schemas.dead_letters import DeadLetter
 from schemas.intake import Intake
 
@@ -110,6 +111,9 @@ class Sources:
         for event in events:
             at = event.occurred_at
             self.events += 1
+            if isinstance(event, ModelPublished):
+                yield event  # it has its place in the log, and no time
+                continue
             if at >= self.last_at:
                 if self.first_at is None:
                     self.first_at = at

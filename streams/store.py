@@ -142,7 +142,10 @@ class Verdict(Enum):
 
 
 class Snapshot(NamedTuple):
-    """One version of one model, or of them all for an inline learner; ``offset`` is that of the next example."""
+    """What a model had learned before the example at ``offset``; ``version`` counts what it learned from.
+
+    Examples that are only scored leave ``version`` as it is, so that the offset alone tells two snapshots apart.
+    """
 
     version: int
     offset: int
@@ -178,8 +181,8 @@ class Store(Protocol):
     async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
         """Store a version whose predecessor had offset ``before``; False where another learner has taken over."""
 
-    async def model(self, name: str, version: int | None = None) -> Snapshot | None:
-        """A kept version of a model, or the latest."""
+    async def model(self, name: str, offset: int | None = None) -> Snapshot | None:
+        """The kept version of a model whose next example has that offset, or the latest."""
 
     async def killed(self) -> bool:
         """Whether the kill switch is on: no trigger may go out."""
@@ -304,10 +307,10 @@ class MemoryStore:
         del versions[:-keep]
         return True
 
-    async def model(self, name: str, version: int | None = None) -> Snapshot | None:
+    async def model(self, name: str, offset: int | None = None) -> Snapshot | None:
         """A kept version."""
         versions = self.versions.get(name, [])
-        found = [one for one in versions if version is None or one.version == version]
+        found = [one for one in versions if offset is None or one.offset == offset]
         return found[-1] if found else None
 
     async def killed(self) -> bool:

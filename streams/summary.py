@@ -15,6 +15,7 @@ from schemas.errors import printable
 from .replay import Report
 
 WIDEST = 500
+SHOWN = 3
 LEFT_OUT = {
     "duplicate": "repeats of an event (same id), counted once",
     "duplicate_order": "repeats of an order (same number), counted once",
@@ -32,6 +33,8 @@ def show(report: Report, console: Console) -> None:
         _campaigns(report, console)
         _suppressed(metrics, console)
         _models(metrics, console)
+    if "log" in metrics:
+        _log(metrics["log"], console)
     _input(report, console)
 
 
@@ -158,6 +161,26 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
             "model" if f["in_use"] else "rule",
         )
     console.print(table)
+
+
+def _log(log: dict[str, Any], console: Console) -> None:
+    """Whether it was the stream again."""
+    _title(console, "Log")
+    if log["learning"] == "elsewhere":
+        _say(console, f"{_many(log['adopted'], 'model version')} taken over where the log names them")
+    if log["start"]:
+        _say(console, f"it begins at offset {log['start']:,}: what came before is gone, and the state it led to", "red")
+    missing = log["missing"]
+    if missing:
+        first = ", ".join(f"{one['model']}@{one['version']} (record {one['record']:,})" for one in missing[:SHOWN])
+        more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+        _say(console, f"{_many(len(missing), 'model version')} not kept: {first}{more}", "red")
+    if log["exact"] is False:
+        _say(console, f"inexact from record {log['inexact_from']:,} on: decisions may differ from the stream's", "red")
+    elif log["exact"] is None:
+        _say(console, "not known to be whole: a saved state was given, or no .provenance.json lies beside it", "yellow")
+    else:
+        _say(console, "whole: with the campaigns of the workers, decisions are the stream's byte for byte")
 
 
 def _input(report: Report, console: Console) -> None:

@@ -117,12 +117,12 @@ class LearnerPartition:
             for partition in range(self._events):
                 emitter.event(
                     ModelPublished(
-                        id=f"model:{name}:{snapshot.version}",
+                        id=f"model:{name}:{snapshot.offset}",
                         customer=NOBODY + "*",
                         occurred_at=0,
                         received_at=0,
                         model=name,
-                        version=snapshot.version,
+                        version=snapshot.offset,
                     ),
                     partition,
                 )

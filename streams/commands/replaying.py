@@ -12,12 +12,13 @@ import typer
 from models.errors import SnapshotError
 from streams import saved, summary
 from streams.files import FileError
-from streams.recorded import sources_of
+from streams.recorded import RecordedLog, recorded_log
 from streams.replay import Options, Replay
 
 from . import common
 
 INTERRUPTED = 130
+INEXACT = 3
 
 Files = Annotated[
     list[str],
@@ -74,6 +75,14 @@ def replay(
             help="With --log: what its time waited for, clickstream/0,transactions/0; all it names without it.",
         ),
     ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models",
+            metavar="FOLDER",
+            help="With --log: the model versions that it names; without it the folder that record put beside it.",
+        ),
+    ] = None,
 ) -> None:
     """Run event files through the engine: what would it have learned and sent?
 
@@ -85,17 +94,19 @@ def replay(
 
     What the running engine did, again: rapport replay --log log.jsonl.gz -c examples/campaigns.toml
 
-    Exit code: 0 done; 1 a file could not be read to its end, or no record was usable; 2 wrong options; 130 Ctrl-C.
+    Exit code: 0 done; 1 a file could not be read to its end, or no record was usable; 2 wrong options;
+    3 done, but the log cannot give the stream's bytes: its beginning or a model version is gone; 130 Ctrl-C.
     """
     if sources is not None and not log:
         raise typer.BadParameter("only a recorded log has sources: write --log too", param_hint="--sources")
+    if models is not None and not log:
+        raise typer.BadParameter("only a recorded log names model versions: write --log too", param_hint="--models")
     if log and (len(files) > 1 or unsorted):
         raise typer.BadParameter("a recorded log is one file, and in order: leave the rest out", param_hint="--log")
     _run(
         Options(
             files=tuple(files),
-            log=log,
-            sources=_sources(files[0], sources) if log else (),
+            log=_log(files[0], sources, models) if log else None,
             settings=common.settings(campaigns),
             out=out,
             unsorted_ms=common.milliseconds(unsorted),
@@ -140,10 +151,9 @@ def bootstrap(
     )
 
 
-def _sources(log: str, given: str | None) -> tuple[str, ...]:
-    if given is not None:
-        return tuple(sorted({name.strip() for name in given.split(",")} - {""}))
-    return sources_of(log)
+def _log(file: str, sources: str | None, models: Path | None) -> RecordedLog:
+    named = None if sources is None else tuple(sorted({name.strip() for name in sources.split(",")} - {""}))
+    return recorded_log(file, named, models)
 
 
 def _run(options: Options, state: Path | None, save: Path | None) -> None:
@@ -170,6 +180,8 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
         raise typer.Exit(INTERRUPTED)
     if report.sources.broken or (report.sources.records and not report.sources.events):
         raise typer.Exit(1)
+    if report.inexact:
+        raise typer.Exit(INEXACT)
 
 
 def _check(save: Path) -> None:

@@ -53,6 +53,7 @@ class Job(msgspec.Struct):
     records: int = 500
     examples: int = 400
     session_s: float = 3.0
+    keep: int = 20
     die_at: str = ""
     die_after: int = 1
 

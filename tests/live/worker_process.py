@@ -43,6 +43,7 @@ def main() -> None:
         key=b"key",
         limits=Limits(records=job.records, examples=job.examples),
         session_s=job.session_s,
+        keep=job.keep,
         learn_every=200,
         learn_s=2.0,
     )

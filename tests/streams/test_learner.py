@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from aiokafka import TopicPartition
@@ -63,7 +64,9 @@ async def test_models_survive_deaths_between_snapshots() -> None:
     for name, model in truth.models.items():
         versions = [e.version for e in announced if isinstance(e, ModelPublished) and e.model == name]
         assert versions == sorted(versions)
-        assert versions[-1] == model.version
+        latest = await store.model(name)
+        assert latest is not None
+        assert (versions[-1], latest.version) == (latest.offset, model.version)
 
 
 async def test_a_learner_that_was_overtaken_writes_nothing() -> None:
@@ -75,3 +78,19 @@ async def test_a_learner_that_was_overtaken_writes_nothing() -> None:
     with pytest.raises(FencedError):
         await older.process(log[:80])
     assert all(len(versions) == 1 for versions in store.versions.values())
+
+
+async def test_each_snapshot_has_a_name_of_its_own() -> None:
+    """Examples that are only scored change the figures, not the count of what was learned."""
+    store, broker = MemoryStore(), FakeBroker(loops=False)
+    settings = replace(SETTINGS, learn_every=1)
+    made = [example for example in examples() if example.model == "buys"]
+    scored = [example for example in made if not example.learn]
+    work = LearnerPartition(TP, settings, store, broker)
+    await work.open()
+    await work.process(records([*made[:3], *scored[:2]]))
+    kept = store.versions["buys"]
+    assert len({snapshot.version for snapshot in kept}) < len({snapshot.data for snapshot in kept}) == len(kept)
+    announced = [decode_event(output.value) for output in broker.sent["events"]]
+    versions = [event.version for event in announced if isinstance(event, ModelPublished)]
+    assert [await store.model("buys", version) for version in versions] == kept

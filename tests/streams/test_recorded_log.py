@@ -20,7 +20,7 @@ from schemas.events import AnyEvent
 from streams.connection import KafkaConnection
 from streams.embedded import Broker
 from streams.errors import BrokerError
-from streams.recorded import sources_of
+from streams.recorded import recorded_log
 from streams.recording import RecordingError, recording
 from streams.run import Run
 from tests.support import BUSY, START, busy, stream
@@ -96,9 +96,9 @@ def test_a_recorded_log_gives_the_same_bytes(written: Written, log: Path, rappor
 
 
 def test_the_sources_of_a_log(log: Path, tmp_path: Path) -> None:
-    assert sources_of(str(log)) == SOURCES
+    assert recorded_log(str(log)).sources == SOURCES
     (tmp_path / "empty").write_bytes(b"\n\n")
-    assert sources_of(str(tmp_path / "empty")) == ()
+    assert recorded_log(str(tmp_path / "empty")).sources == ()
 
 
 PUBLISHED = ModelPublished(id="m", customer="*:*", occurred_at=START, received_at=START, model="buys", version=1)
@@ -109,12 +109,6 @@ PUBLISHED = ModelPublished(id="m", customer="*:*", occurred_at=START, received_a
     [
         ([b'{"type":"page"'], (), 1, "log, line 2: found no event of a log"),
         ([b'{"type":"page","userId":"7"}'], (), 1, "log, line 2: found no event of a log"),
-        (
-            [encode_event(PUBLISHED)],
-            (),
-            1,
-            "log, line 2: found a model that was learned elsewhere; record a log of one",
-        ),
         ([], ("--unsorted", "1h"), 2, "a recorded log is one file, and in order"),
         ([], ("log",), 2, "a recorded log is one file, and in order"),
     ],
@@ -140,8 +134,15 @@ def test_what_a_log_needs_is_said(rapport: Rapport, tmp_path: Path, monkeypatch:
     piped = rapport("replay", "--log", "-", stdin=encode_event(tick(START)))
     assert (piped.code, "name them: --sources clickstream/0" in piped.err) == (1, True)
     assert rapport("replay", "--log", "-", "--sources", "clickstream/0", stdin=encode_event(tick(START))).code == 0
-    alone = rapport("replay", "-", "--sources", "clickstream/0")
-    assert (alone.code, "write --log too" in " ".join(alone.err.replace("│", " ").split())) == (2, True)
+    for option in ("--sources", "--models"):
+        alone = rapport("replay", "-", option, "clickstream/0")
+        assert (alone.code, "write --log too" in " ".join(alone.err.replace("│", " ").split())) == (2, True)
+    versions = encode_event(tick(START)) + b"\n" + encode_event(PUBLISHED)
+    piped = rapport("replay", "--log", "-", "--sources", "clickstream/0", stdin=versions)
+    assert (piped.code, "-, line 2: found a model that was learned elsewhere; name the" in piped.out) == (1, True)
+    (tmp_path / "models").mkdir()
+    piped = rapport("replay", "--log", "-", "--sources", "clickstream/0", "--models", "models", stdin=versions)
+    assert (piped.code, "1 model version not kept: buys@1 (record 2)" in piped.out) == (3, True)
 
 
 @pytest.fixture(scope="module")

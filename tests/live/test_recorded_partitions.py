@@ -1,0 +1,116 @@
+"""On Apache Kafka: the log of each of several partitions is recorded, and its replay is what two workers decided."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from schemas.codec import decode_event
+from schemas.control import ModelPublished
+from streams.embedded import Valkey
+from streams.publishers import partition_of
+from tests.live.cluster import ROOT, Installation, Job
+from tests.live.kafka import Elsewhere, KafkaServer
+from tests.live.truth import shop
+from tests.support import BUSY
+
+pytestmark = pytest.mark.kafka
+
+PARTITIONS = 3
+TOPICS = ("offers", "nudges", "leads", "replies", "recommendations")
+
+
+@pytest.fixture
+def installation(
+    kafka: KafkaServer | Elsewhere, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> Iterator[Installation]:
+    name = f"t{uuid4().hex[:10]}"
+    with Valkey(tmp_path_factory.mktemp("valkey")) as store:
+        job = Job(kafka.bootstrap, store.url, name, f"{name}-", BUSY, records=60, session_s=3.0, keep=500)
+        with Installation(job, PARTITIONS, tmp_path) as one:
+            yield one
+
+
+def rapport(installation: Installation, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, as people call it: nothing but a folder goes from one call to the next."""
+    job = installation.job
+    environment = {**os.environ, "RAPPORT_SNAPSHOT_KEY": "key", "RAPPORT_KAFKA": job.kafka, "RAPPORT_REDIS": job.redis}
+    command = [sys.executable, "-m", "streams", *map(str, arguments)]
+    return subprocess.run(
+        command,
+        cwd=installation.folder,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def record(installation: Installation, partition: int) -> subprocess.CompletedProcess[str]:
+    topic, app = f"{installation.job.prefix}events", installation.job.app
+    out = ("-o", f"log-{partition}.jsonl.gz", "--models", "models")
+    return rapport(installation, "record", topic, "--partition", partition, *out, "--app", app)
+
+
+def replay(installation: Installation, partition: int) -> tuple[int, Path, dict[str, Any]]:
+    """Exit code, the folder of the results, and what is known of its exactness."""
+    out = installation.folder / f"out-{partition}"
+    log = f"log-{partition}.jsonl.gz"
+    ended = rapport(installation, "replay", "--log", log, "-c", "busy.toml", "-o", out, "--models", "models")
+    assert ended.stderr == ""
+    return ended.returncode, out, json.loads((out / "metrics.json").read_text())["log"]
+
+
+def of(records: list[Any], partition: int) -> list[bytes]:
+    """What an engine partition gave to a topic: it has the customers whose keys lead there."""
+    return [record.value for record in records if partition_of(record.key, PARTITIONS) == partition]
+
+
+def test_each_partitions_recorded_log_gives_what_its_workers_decided(installation: Installation) -> None:
+    first, second = installation.start(), installation.start()
+    installation.started(first)
+    installation.started(second)
+    lines = shop()
+    installation.play(lines[: len(lines) // 2])
+    installation.wait()
+    installation.stop(first)  # its partitions move on, at their versions
+    installation.play(lines[len(lines) // 2 :])
+    installation.wait()
+    installation.stop(second)
+
+    (installation.folder / "busy.toml").write_text(BUSY)
+    decided = installation.records("decisions")
+    triggered = {topic: installation.records(topic) for topic in TOPICS}
+    answered = set()
+    for partition in range(PARTITIONS):
+        ended = record(installation, partition)
+        assert ended.returncode == 0, ended.stderr
+        code, out, log = replay(installation, partition)
+        assert (code, log["exact"], log["learning"], log["missing"]) == (0, True, "elsewhere", []), ended.stderr
+        assert log["adopted"] > 5
+        found = (out / "decisions.jsonl").read_bytes().splitlines()
+        assert found == of(decided, partition)
+        assert len(found) > 50
+        triggers = (out / "triggers.jsonl").read_bytes().splitlines()
+        for topic, records in triggered.items():
+            assert [line for line in triggers if json.loads(line)["topic"] == topic] == of(records, partition), topic
+        assert triggers
+        answered |= {one for line in found for one in json.loads(line).get("models", {}).items() if one[1] >= 0}
+    assert len(answered) > 5, "the decisions rest on models, and on several versions of them"
+
+    versions = [e for e in map(decode_event, installation.values("events")) if isinstance(e, ModelPublished)]
+    assert len({(event.model, event.version) for event in versions}) == len(
+        list(Path(installation.folder / "models").iterdir())
+    )
+    (installation.folder / "models" / f"{versions[0].model}@{versions[0].version}").unlink()
+    code, _, log = replay(installation, 0)
+    assert (code, log["exact"], len(log["missing"])) == (3, False, 1)
