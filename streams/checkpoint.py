@@ -24,7 +24,7 @@ from . import outbox
 from .broker import Broker, Publisher
 from .emitting import decode_example
 from .engines import build
-from .errors import StreamError
+from .errors import RefusedError
 from .lanes import FencedError, ReopenError
 from .settings import StreamSettings
 from .stages import Stages
@@ -33,10 +33,6 @@ from .store import Commit, Meta, Position, Store, Verdict
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
-
-
-class RefusedError(StreamError):
-    """A partition that must not be opened: its log and its state do not belong together."""
 
 
 class EnginePartition:
@@ -70,6 +66,7 @@ class EnginePartition:
         self._offsets_at = 0.0
         self._since_snapshot = 0
         self.killed = False
+        self.done = 0
         self.stages = Stages()
 
     async def open(self) -> int:
@@ -220,6 +217,7 @@ class EnginePartition:
             raise ReopenError("the state store has lost commits")
         self._crash("committed")
         self._seq += 1
+        self.done += 1
         self._pos = cut.pos
         self.stepper.trim()
         if outputs or time.monotonic() - self._offsets_at > OFFSETS_EVERY_S:

@@ -56,4 +56,5 @@ async def build(settings: StreamSettings, store: Store, broker: Broker, partitio
             snapshot = await store.model(name, version) or await store.model(name)
             if snapshot is not None and name in learner.models:
                 learner.models[name].restore(snapshot.data, settings.key)
+                stepper.versions[name] = snapshot.version  # a later one, where that is not kept: never go back from it
     return Built(stepper, learner if inline else None)

@@ -24,7 +24,8 @@ from schemas.codec import encode_decision, encode_event
 from schemas.control import ModelPublished, tick
 from streams import checkpoint, outbox
 from streams.broker import Publisher
-from streams.checkpoint import EnginePartition, RefusedError
+from streams.checkpoint import EnginePartition
+from streams.errors import RefusedError
 from streams.lanes import TRANSIENT, FencedError, ReopenError
 from streams.outbox import Output
 from streams.settings import Limits, StreamSettings
