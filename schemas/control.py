@@ -31,7 +31,13 @@ class TimerDue(Event, frozen=True, tag="timer_due"):
 
 
 class ModelPublished(Event, frozen=True, tag="model_published"):
-    """A model version that engines adopt from this point of the log on: the offset of the example it learns next."""
+    """A model version that engines adopt from this point of the log on.
+
+    Parameters
+    ----------
+    version
+        Offset, in the model's partition of ``learning``, behind the last example it knows: it only grows.
+    """
 
     model: Name
     version: int

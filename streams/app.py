@@ -37,6 +37,9 @@ class App(faust.App):
     lanes: Lanes
     broker_: Broker
 
+    def _create_directories(self) -> None:
+        """None: they are for Faust's tables, and would be made in the working directory."""
+
 
 def bare(kafka: KafkaConnection, settings: StreamSettings) -> App:
     """A Faust app on the batching transport, without agents or lanes: its web, tables, acks and topics of its own are off."""
@@ -99,7 +102,7 @@ def build(
         if tp.topic == events:
             return EnginePartition(tp, settings, store, broker, points)
         if tp.topic == learning:
-            return LearnerPartition(tp, settings, store, broker)
+            return LearnerPartition(tp, settings, store, broker, points)
         return IntakePartition(tp, settings, broker, lambda tp: thread().polled(tp))
 
     app.lanes = Lanes(make, settings.session_s, crash)

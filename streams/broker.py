@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from . import clients
@@ -82,15 +81,11 @@ class Broker:
 
     async def committed(self, tp: TopicPartition) -> Position | None:
         """The committed position of the group, its metadata included; None where there is none."""
-        async with self._lock:
-            try:
-                admin = await self._started_admin()
-                found = await within(
-                    REQUEST_S, "committed offsets", admin.list_consumer_group_offsets(self._group, partitions=[tp])
-                )
-            except (KafkaError, OSError, BrokerError):
-                await self._drop_clients()
-                raise
+        async with self._asking():
+            admin = await self._started_admin()
+            found = await within(
+                REQUEST_S, "committed offsets", admin.list_consumer_group_offsets(self._group, partitions=[tp])
+            )
         if tp not in found:
             # so the client answers while the broker is still loading the group; "none" would be an offset of -1
             raise NoAnswerError("committed offsets", "no entry for the partition", "wait: the group is being loaded")
@@ -101,14 +96,10 @@ class Broker:
 
     async def log(self, tp: TopicPartition) -> Log:
         """The extent of a partition as it is now, and which topic it is of: one made anew under the same name is another."""
-        async with self._lock:
-            try:
-                reader = await self._started_reader()
-                start = await within(REQUEST_S, "log start", reader.beginning_offsets([tp]))
-                end = await within(REQUEST_S, "log end", reader.end_offsets([tp]))
-            except (KafkaError, OSError, BrokerError):
-                await self._drop_clients()
-                raise
+        async with self._asking():
+            reader = await self._started_reader()
+            start = await within(REQUEST_S, "log start", reader.beginning_offsets([tp]))
+            end = await within(REQUEST_S, "log end", reader.end_offsets([tp]))
         # aiokafka does not tell a topic's id
         partitions, identity = await within(REQUEST_S, "a topic", asyncio.to_thread(self._describe, tp.topic))
         return Log(start[tp], end[tp], partitions, f"{tp.topic} {identity} of {partitions}")
@@ -120,25 +111,33 @@ class Broker:
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; raises ``BrokerError`` where it does not exist."""
-        async with self._lock:
+        async with self._asking():
             admin = await self._started_admin()
             (found,) = await within(REQUEST_S, "a topic", admin.describe_topics([topic]))
         if found["error_code"] or not found["partitions"]:
             raise BrokerError(topic, "no such topic", "create the topics first: rapport topics create")
         return len(found["partitions"])
 
+    @contextlib.asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        """One at a time; after an error, or cut short, the clients are given up."""
+        async with self._lock:
+            try:
+                yield
+            except BaseException:
+                await self._drop_clients()
+                raise
+
     async def _started_admin(self) -> AIOKafkaAdminClient:
         if self._admin is None:
-            admin = AIOKafkaAdminClient(**self._connection.aiokafka())
-            await within(REQUEST_S, self._connection.address, admin.start())
-            self._admin = admin
+            self._admin = AIOKafkaAdminClient(**self._connection.aiokafka())
+            await within(REQUEST_S, self._connection.address, self._admin.start())
         return self._admin
 
     async def _started_reader(self) -> AIOKafkaConsumer:
         if self._reader is None:
-            reader = AIOKafkaConsumer(**self._connection.aiokafka())
-            await within(REQUEST_S, self._connection.address, reader.start())
-            self._reader = reader
+            self._reader = AIOKafkaConsumer(**self._connection.aiokafka())
+            await within(REQUEST_S, self._connection.address, self._reader.start())
         return self._reader
 
     async def _drop_clients(self) -> None:

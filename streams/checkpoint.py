@@ -23,7 +23,7 @@ from . import outbox, tombstones
 from .broker import Broker
 from .emitting import decode_example
 from .engines import build
-from .errors import StreamError
+from .errors import RefusedError
 from .lanes import FencedError, ReopenError
 from .publishers import Publisher
 from .settings import StreamSettings
@@ -33,10 +33,6 @@ from .store import Commit, Meta, Position, Store, Verdict
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
-
-
-class RefusedError(StreamError):
-    """A partition that must not be opened: its log and its state do not belong together."""
 
 
 class EnginePartition:
@@ -71,6 +67,7 @@ class EnginePartition:
         self._since_snapshot = 0
         self._pseudonym = tombstones.pseudonyms(settings.key)
         self.killed = False
+        self.done = 0
         self.stages = Stages()
 
     async def open(self) -> int:
@@ -227,6 +224,7 @@ class EnginePartition:
             raise ReopenError("the state store has lost commits")
         self._crash("committed")
         self._seq += 1
+        self.done += 1
         self._pos = cut.pos
         self.stepper.trim()
         if outputs or time.monotonic() - self._offsets_at > OFFSETS_EVERY_S:

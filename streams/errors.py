@@ -34,6 +34,10 @@ class BrokerError(StreamError):
     """A broker that does not answer, or refuses what it is asked."""
 
 
+class RefusedError(StreamError):
+    """A partition that must not be opened: its log and its state do not belong together."""
+
+
 class TopicError(StreamError):
     """A topic that is missing, or laid out so that the engine must not use it."""
 

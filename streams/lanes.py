@@ -18,12 +18,15 @@ from aiokafka.structs import ConsumerRecord
 from redis.exceptions import RedisError
 
 from .errors import BrokerError, StreamError
+from .publishers import within
 
 log = structlog.get_logger(__name__)
 
 DEPTH = 2
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 IDLE_S = 0.5
+OPEN_S = 60.0
+STOP_S = 6.0
 TRANSIENT = (KafkaError, RedisError, OSError, BrokerError, TimeoutError)
 
 
@@ -53,7 +56,15 @@ class Batch(NamedTuple):
 
 
 class Work(Protocol):
-    """What a lane drives: intake, engine or learner on one partition."""
+    """What a lane drives, one call at a time: intake, engine or learner on one partition.
+
+    Attributes
+    ----------
+    done
+        Changes with everything that is done, within a batch too: a sign of life.
+    """
+
+    done: int
 
     async def open(self) -> int:
         """Take the partition over; the offset to read from."""
@@ -72,7 +83,15 @@ class Work(Protocol):
 
 
 class Lane:
-    """One assigned partition and its task."""
+    """One assigned partition and its task, which alone drives the work.
+
+    Attributes
+    ----------
+    turns
+        How often it has been opened, or has tried to.
+    processed
+        The offset behind the last batch that is done.
+    """
 
     def __init__(
         self, tp: TopicPartition, work: Work, session_s: float, crash: Callable[[BaseException], None]
@@ -83,29 +102,44 @@ class Lane:
         self.lease = 0
         self.next = 0
         self.seek = False
+        self.turns = 0
         self.processed = 0
-        self._queue: asyncio.Queue[Batch] = asyncio.Queue()
+        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()  # None: what was handed over was all
         self._session_s = session_s
         self._crash = crash
         self._busy = False
         self._still = asyncio.Event()
         self._still.set()
-        self._stopping = False
+        self._last = False
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}/{tp.partition}")
 
     @property
     def ready(self) -> bool:
         """Whether it may be handed another batch."""
-        return self.open and not self._stopping and self._queue.qsize() < DEPTH
+        return self.open and not self._last and self._queue.qsize() < DEPTH
 
     @property
     def drained(self) -> bool:
         """Whether everything that was handed over is done."""
         return self.open and self._queue.empty() and not self._busy
 
+    @property
+    def progress(self) -> tuple[int, int, int]:
+        """Changes with every turn, batch, and part of a batch."""
+        return self.turns, self.processed, self.work.done
+
+    def where(self) -> list[str]:
+        """What it awaits, the outermost first: ``file:line name``."""
+        found: list[str] = []
+        awaited: object = self._task.get_coro()
+        while (frame := getattr(awaited, "cr_frame", None)) is not None:
+            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
+            awaited = getattr(awaited, "cr_await", None)
+        return found
+
     def offer(self, batch: Batch) -> None:
         """Hand over a batch; one that does not fit is fetched again."""
-        if not self.open or batch.lease != self.lease or self._stopping:
+        if not self.open or batch.lease != self.lease or self._last:
             return
         if batch.start != self.next:
             self.seek = True
@@ -117,7 +151,8 @@ class Lane:
 
     async def _run(self) -> None:
         wait, told = FIRST_WAIT_S, ""
-        while not self._stopping:
+        while not self._last:
+            self.turns += 1
             try:
                 await self._opened()
                 if told:
@@ -146,18 +181,20 @@ class Lane:
                 return
             finally:
                 await self._shut()
+            if self._last:
+                return
             await asyncio.sleep(wait)
             wait = min(LONGEST_WAIT_S, wait * 2)
 
     async def _opened(self) -> None:
-        self.next = await self.work.open()
+        self.next = await within(OPEN_S, f"opening {self.tp.topic}/{self.tp.partition}", self.work.open())
         self.processed = self.next
         self.lease += 1
         self.seek = True
         self.open = True
 
     async def _work(self) -> None:
-        while not self._stopping:
+        while True:
             try:
                 batch = await asyncio.wait_for(self._queue.get(), IDLE_S)
             except TimeoutError:
@@ -166,6 +203,8 @@ class Lane:
                 continue
             self._busy = True
             try:
+                if batch is None:
+                    return await self.work.finish()
                 await self.work.process(batch.records)
                 self.processed = batch.end
             finally:
@@ -187,18 +226,15 @@ class Lane:
 
     async def stop(self, finish_s: float = 0.0) -> None:
         """End the lane; with ``finish_s``, what it was handed is done first, for so long at most (seconds)."""
-        if finish_s:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._finish(), finish_s)
-        self._stopping = True
+        self._last = True
+        if finish_s and self.open:
+            self._queue.put_nowait(None)
+            await asyncio.wait({self._task}, timeout=finish_s)
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, TimeoutError, Exception):
-            await asyncio.wait_for(self._task, 6)
-
-    async def _finish(self) -> None:
-        if self.open:
-            await self.still()
-            await self.work.finish()
+        # not wait_for, which would wait on for a task that does not let itself be cancelled
+        _, late = await asyncio.wait({self._task}, timeout=STOP_S)
+        if late:
+            log.error("does not end", topic=self.tp.topic, partition=self.tp.partition)
 
 
 class Lanes:
@@ -221,6 +257,7 @@ class Lanes:
         self._make = make
         self._session_s = session_s
         self._crash = crash
+        self._ended = False
         self._lanes: dict[TopicPartition, Lane] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -233,6 +270,8 @@ class Lanes:
 
     def reconcile(self, assigned: Iterable[TopicPartition]) -> None:
         """After a rebalance: keep what stayed, open what is new, close what went. No IO."""
+        if self._ended:
+            return
         wanted = set(assigned)
         for tp in [tp for tp in self._lanes if tp not in wanted]:
             task = asyncio.create_task(self._lanes.pop(tp).stop())
@@ -258,6 +297,13 @@ class Lanes:
                 one.cancel()
 
     async def stop(self, finish_s: float) -> None:
-        """End all lanes; what was handed over is done first, for so long at most (seconds)."""
+        """End all lanes for good, while the consumer is still a member; what they were handed is done first.
+
+        Parameters
+        ----------
+        finish_s
+            For so long at most, seconds.
+        """
+        self._ended = True
         lanes, self._lanes = list(self._lanes.values()), {}
         await asyncio.gather(*(lane.stop(finish_s) for lane in lanes), *self._closing, return_exceptions=True)

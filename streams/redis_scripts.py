@@ -135,10 +135,12 @@ return 1
 SNAP = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
 local last = redis.call('LRANGE', KEYS[1], -1, -1)[1]
+local new = ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5]
+if last == new then return 1 end
 local offset = -1
 if last then offset = tonumber(string.match(last, '^%d+,(%d+),')) end
 if offset ~= tonumber(ARGV[2]) then return 0 end
-redis.call('RPUSH', KEYS[1], ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5])
+redis.call('RPUSH', KEYS[1], new)
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[6]), -1)
 return 1
 """

@@ -25,7 +25,6 @@ from .lanes import Batch, Lanes
 POLL_S = 0.05
 REVOKE_S = 2.0
 FETCH_WAIT_MS = 250
-FINISH_S = 10.0
 
 
 class BatchSchema(faust.Schema[Any, Any]):
@@ -175,11 +174,6 @@ class Consumer(stock.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
-
-    async def on_stop(self) -> None:
-        """Before the connection goes: finish what was handed over."""
-        await self.lanes.stop(FINISH_S)
-        await super().on_stop()
 
 
 def _plain(tp: Any) -> TopicPartition:

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
@@ -27,10 +27,12 @@ from .redis_store import RedisStore
 from .settings import StreamSettings
 from .store import Store
 from .topic_plan import check_erasure
+from .watchdog import STALL_S, LaneWatch, LoopWatch
 
 log = structlog.get_logger(__name__)
 KILL_POLL_S = 0.4
-STALL_S = 120.0
+FINISH_S = 10.0
+APP_STOP_S = 15.0
 
 
 @dataclass
@@ -47,6 +49,8 @@ class Worker:
         Another store than Redis, for tests.
     points
         Called at named points of the protocol.
+    stall_s
+        How long work may stand still before the watchdog ends the process, seconds.
     """
 
     connection: Connection
@@ -54,6 +58,7 @@ class Worker:
     role: Role = "all"
     store: Store | None = None
     points: Callable[[str], None] = lambda point: None
+    stall_s: float = STALL_S
     app: App = field(init=False)
     error: BaseException | None = field(init=False, default=None)
     _stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -75,11 +80,20 @@ class Worker:
             await app.broker_.close()
             return
         app.finalize()
-        tasks = [asyncio.create_task(self._watch_kill(store)), asyncio.create_task(self._watch())]
+        watch = LaneWatch(self.stall_s).watch(app.lanes, self.crash)
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(watched) for watched in (self._watch_kill(store), watch, self._watch_app())
+        ]
+        starting = asyncio.create_task(app.start())  # waits for a broker that went meanwhile
+        ended = asyncio.create_task(self._stop.wait())
+        tasks += [starting, ended]
         try:
-            await app.start()
-            log.info("started", role=self.role, broker=self.connection.kafka.address)
-            await self._stop.wait()
+            self.points("starting")
+            await asyncio.wait({starting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                await starting
+                log.info("started", role=self.role, broker=self.connection.kafka.address)
+            await ended
         finally:
             for task in tasks:
                 task.cancel()
@@ -87,9 +101,9 @@ class Worker:
                 if (stages := getattr(lane.work, "stages", None)) is not None and stages.count:
                     at = f"{lane.tp.topic}/{lane.tp.partition}"
                     log.info("stages", at=at, records=stages.count, microseconds=stages.microseconds())
-            await app.lanes.stop(10.0)
+            await app.lanes.stop(FINISH_S)
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(app.stop(), 15)
+                await asyncio.wait_for(app.stop(), APP_STOP_S)
             await app.broker_.close()
             if self.store is None:
                 await store.close()
@@ -105,6 +119,8 @@ class Worker:
             try:
                 for note in await store.check():
                     log.warning(note)
+                if told:
+                    log.info("goes on", at=self.connection.redis.address)
                 return
             except (RedisError, OSError) as error:
                 if not told:
@@ -120,6 +136,8 @@ class Worker:
             try:
                 for name in names:
                     await self.app.broker_.partitions(self.settings.topic(name))
+                if told:
+                    log.info("goes on", at=self.connection.kafka.address)
                 return
             except (KafkaError, OSError, NoAnswerError) as error:
                 if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
@@ -152,33 +170,30 @@ class Worker:
                         lane.work.killed = killed
             await asyncio.sleep(KILL_POLL_S)
 
-    async def _watch(self) -> None:
-        """End the process if a lane has work and has not moved for too long: whoever supervises it starts it anew."""
-        seen: dict[object, tuple[int, float]] = {}
-        while True:
-            await asyncio.sleep(5.0)
-            now = time.monotonic()
-            for lane in self.app.lanes:
-                at, since = seen.get(lane.tp, (-1, now))
-                if lane.processed != at or lane.drained or not lane.open:
-                    seen[lane.tp] = (lane.processed, now)
-                elif now - since > STALL_S:
-                    self.crash(
-                        BrokerError(f"{lane.tp.topic}/{lane.tp.partition}", f"no progress for {STALL_S:g} s", "restart")
-                    )
+    async def _watch_app(self) -> None:
+        """What ends a part of Faust ends the process: its own worker would do so, and nobody else reads on."""
+        await self.app.wait_until_stopped()
+        if not self._stop.is_set():
+            self.crash(self.app.crash_reason or RuntimeError("Faust stopped by itself"))
 
 
 def run(worker_of: Callable[[], Worker]) -> int:
     """Run a worker until a signal; returns the process's exit code."""
+
+    watching = contextlib.ExitStack()
 
     async def main() -> int:
         worker = worker_of()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, worker.stop)
+        watch = watching.enter_context(LoopWatch(worker.stall_s))
+        beating = asyncio.create_task(watch.beat(worker._stop))
         await worker.run()
+        await beating
         return 0
 
     if os.environ.get("PYTHONHASHSEED") is None:
         os.environ["PYTHONHASHSEED"] = "0"  # for children; our own outputs are never in the order of a set
-    return asyncio.run(main())
+    with watching:  # to the very end: closing the loop can take for ever, too
+        return asyncio.run(main())

@@ -56,6 +56,7 @@ class IntakePartition:
         self._next = 0
         self._ticked = 0
         self._tick_after = 0.0
+        self.done = 0
         self.counts: Counter[str] = Counter()
         self.stages = Stages()
 
@@ -85,6 +86,7 @@ class IntakePartition:
             with self.stages("intake: publish"):
                 await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
             self.stages.count += len(part)
+            self.done += 1
 
     def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
         emitter.start(record.offset, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -15,6 +15,7 @@ from schemas.control import NOBODY, ModelPublished
 
 from ..broker import Broker
 from ..emitting import Emitter, decode_example
+from ..errors import RefusedError
 from ..lanes import FencedError
 from ..publishers import Publisher, partition_of
 from ..settings import StreamSettings
@@ -26,14 +27,30 @@ log = structlog.get_logger(__name__)
 class LearnerPartition:
     """The topic ``learning``: a model and the offset of its next example are one unit in the store.
 
-    No transaction is needed: the offset in the store is the authority, and announcing a version twice does nothing.
+    No transaction is needed: the offset in the store is the authority, and announcing a version twice does nothing. A
+    version is named by that offset: the labels learned would name two that differ in their figures alone.
+
+    Parameters
+    ----------
+    tp
+        The partition of ``learning``.
+    points
+        Called at named points with their name; tests end the process there.
     """
 
-    def __init__(self, tp: TopicPartition, settings: StreamSettings, store: Store, broker: Broker) -> None:
+    def __init__(
+        self,
+        tp: TopicPartition,
+        settings: StreamSettings,
+        store: Store,
+        broker: Broker,
+        points: Callable[[str], None] = lambda point: None,
+    ) -> None:
         self._tp = tp
         self._settings = settings
         self._store = store
         self._broker = broker
+        self._points = points
         self._publisher: Publisher | None = None
         self._learner = Learner(settings.engine.engine.model_specs())
         self._offsets: dict[str, int] = {}
@@ -43,9 +60,16 @@ class LearnerPartition:
         self._stored_at = 0.0
         self._events = 0
         self._next = 0
+        self.done = 0
 
     async def open(self) -> int:
-        """Take the models over, load each at its own offset, announce the latest versions again."""
+        """Take the models over, load each at its own offset, announce the latest versions again.
+
+        Raises
+        ------
+        RefusedError
+            Where a model has learned more than the topic holds: that was made anew.
+        """
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
@@ -59,6 +83,13 @@ class LearnerPartition:
                 continue  # its examples are in another partition, and so is its writer
             self._tokens[name] = await self._store.take_model(name)
             held = await self._store.model(name)
+            # the embedded broker, which has no transactions, tells too small an end
+            if held is not None and held.offset > extent.end and self._broker.transactions:
+                raise RefusedError(
+                    f"{self._tp.topic}[{self._tp.partition}]",
+                    f"a topic that ends at {extent.end}, a model {name} that learned up to {held.offset}",
+                    "bring the topic back, or start anew under another name: rapport worker --app NAME",
+                )
             if held is not None:
                 model.restore(held.data, self._settings.key)
                 announced.append((name, held))
@@ -83,6 +114,8 @@ class LearnerPartition:
                 self._since += 1
                 self._offsets[example.model] = record.offset + 1
             self._next = record.offset + 1
+            self.done += 1
+            self._points("learned")
             if self._since >= self._settings.learn_every:  # cut by offset, not by batch
                 await self._snapshot()
         await self._in_time()
@@ -103,11 +136,14 @@ class LearnerPartition:
             if offset == before:
                 continue
             snapshot = Snapshot(model.version, offset, model.snapshot(self._settings.key))
+            self._points("snapshot")
             if not await self._store.save_model(self._tokens[name], name, before, snapshot, self._settings.keep):
                 raise FencedError(name)
+            self._points("snapped")
             self._stored[name] = offset
             announced.append((name, snapshot))
         await self._announce(announced)
+        self._points("announced")
         self._since, self._stored_at = 0, time.monotonic()
 
     async def _announce(self, versions: Sequence[tuple[str, Snapshot]]) -> None:

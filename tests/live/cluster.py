@@ -56,6 +56,9 @@ class Job(msgspec.Struct):
     keep: int = 20
     die_at: str = ""
     die_after: int = 1
+    halt: bool = False
+    stall_s: float = 120.0
+    learn_every: int = 200
 
 
 class Installation:
@@ -82,7 +85,7 @@ class Installation:
         self.redis.close()
 
     def start(self, die_at: str = "", die_after: int = 1, **changed: Any) -> subprocess.Popen[bytes]:
-        """Start a worker; it kills itself the ``die_after``-th time it comes to ``die_at``."""
+        """Start a worker; it kills itself the ``die_after``-th time it comes to ``die_at``, or with ``halt`` suspends itself."""
         job = msgspec.structs.replace(self.job, die_at=die_at, die_after=die_after, **changed)
         log = self.folder / f"worker-{len(self.workers)}.log"
         env = {**os.environ, "TEST_WORKER": msgspec.json.encode(job).decode(), "PYTHONHASHSEED": "0"}

@@ -1,4 +1,4 @@
-"""A worker in a process of its own that kills itself at a named point of the protocol; the switch exists only here.
+"""A worker in a process of its own that kills or suspends itself at a named point of the protocol; the switch exists only here.
 
 The environment says what to run: ``TEST_WORKER`` is JSON of ``tests.live.cluster.Job``.
 """
@@ -31,7 +31,7 @@ def main() -> None:
     def points(point: str) -> None:
         seen[point] += 1
         if point == job.die_at and seen[point] == job.die_after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSTOP if job.halt else signal.SIGKILL)
 
     settings = StreamSettings(
         app=job.app,
@@ -44,11 +44,11 @@ def main() -> None:
         limits=Limits(records=job.records, examples=job.examples),
         session_s=job.session_s,
         keep=job.keep,
-        learn_every=200,
+        learn_every=job.learn_every,
         learn_s=2.0,
     )
     connection = from_environment({}, kafka=job.kafka, redis=job.redis)
-    sys.exit(run(lambda: Worker(connection, settings, job.role, points=points)))
+    sys.exit(run(lambda: Worker(connection, settings, job.role, points=points, stall_s=job.stall_s)))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class FakeBroker(Broker):
     async def log(self, tp: TopicPartition) -> Log:
         """The log as it is now."""
         await asyncio.sleep(0)
-        return Log(self.start, len(self.events), 1, self.identity)
+        return Log(self.start, self.events[-1].offset + 1 if self.events else 0, 1, self.identity)
 
     async def partitions(self, topic: str) -> int:
         """Every topic has one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from schemas.codec import decode_event
 from schemas.control import ModelPublished
 from streams.agents.learner import LearnerPartition
 from streams.emitting import encode_example
+from streams.errors import RefusedError
 from streams.lanes import FencedError
 from streams.settings import StreamSettings
 from streams.store import MemoryStore
@@ -46,6 +48,7 @@ def learner(store: MemoryStore, broker: FakeBroker) -> LearnerPartition:
 async def test_models_survive_deaths_between_snapshots() -> None:
     made = examples()
     log, store, broker = records(made), MemoryStore(), FakeBroker(loops=False)
+    broker.events = log
     work = learner(store, broker)
     for end in (150, 290, 291, len(log)):  # the learner dies there, with what it learned since its last snapshot
         work = learner(store, broker)
@@ -61,12 +64,43 @@ async def test_models_survive_deaths_between_snapshots() -> None:
         assert kept is not None
         assert kept.data == model.snapshot(b"key")
     announced = [decode_event(output.value) for output in broker.sent["events"]]
-    for name, model in truth.models.items():
+    for name in truth.models:
         versions = [e.version for e in announced if isinstance(e, ModelPublished) and e.model == name]
         assert versions == sorted(versions)
         latest = await store.model(name)
         assert latest is not None
-        assert (versions[-1], latest.version) == (latest.offset, model.version)
+        assert latest.version == truth.models[name].version
+        assert versions[-1] == latest.offset == 2 * max(i for i, e in enumerate(made) if e.model == name) + 1
+
+
+async def test_a_version_names_one_state() -> None:
+    """Examples that are scored and not learned make versions too, and those differ in their figures."""
+    made = examples()[:200]
+    store, broker = MemoryStore(), FakeBroker(loops=False)
+    work = LearnerPartition(TP, replace(SETTINGS, learn_every=1, keep=1000), store, broker)
+    await work.open()
+    await work.process(records(made))
+    truth, labels = Learner(busy().engine.model_specs()), Counter[str]()
+    kept = {(name, held.offset): held.data for name, versions in store.versions.items() for held in versions}
+    for number, example in enumerate(made):
+        before = truth.models[example.model].version
+        truth.learn(example)
+        assert kept.pop((example.model, 2 * number + 1)) == truth.models[example.model].snapshot(b"key")
+        labels[example.model] += truth.models[example.model].version == before
+    assert not kept
+    assert labels.total(), "no example was scored alone"
+
+
+async def test_a_topic_made_anew_is_refused() -> None:
+    log, store, broker = records(examples()), MemoryStore(), FakeBroker(loops=False)
+    broker.events = log
+    work = learner(store, broker)
+    await work.open()
+    await work.process(log)
+    await work.finish()
+    broker.events = log[:10]
+    with pytest.raises(RefusedError, match="a topic that ends at 19"):
+        await learner(store, broker).open()
 
 
 async def test_a_learner_that_was_overtaken_writes_nothing() -> None:

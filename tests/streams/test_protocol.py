@@ -23,7 +23,8 @@ from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, Event
 from schemas.codec import encode_decision, encode_event
 from schemas.control import ModelPublished, tick
 from streams import checkpoint, outbox
-from streams.checkpoint import EnginePartition, RefusedError
+from streams.checkpoint import EnginePartition
+from streams.errors import RefusedError
 from streams.lanes import TRANSIENT, FencedError, ReopenError
 from streams.outbox import Output
 from streams.publishers import Publisher

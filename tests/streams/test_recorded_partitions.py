@@ -24,11 +24,12 @@ from schemas.events import AnyEvent
 from schemas.identity import HandedOver
 from streams import provenance
 from streams.agents.learner import LearnerPartition
-from streams.broker import Log, partition_of
+from streams.broker import Log
 from streams.checkpoint import EnginePartition
 from streams.kept_models import KeptModels, Version
 from streams.outbox import Output
 from streams.provenance import Provenance
+from streams.publishers import partition_of
 from streams.recorded import Named, recorded_log
 from streams.settings import Limits, StreamSettings
 from streams.store import MemoryStore, Position, Snapshot

@@ -364,6 +364,16 @@ async def test_a_version_needs_its_predecessor(store: Store) -> None:
     assert await store.save_model(token, "buys", 10, Snapshot(2, 20, b"2"), 3)
 
 
+async def test_a_version_is_stored_once_where_the_answer_was_lost(store: Store) -> None:
+    token = await store.take_model("buys")
+    for _ in range(2):
+        assert await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), 3)
+    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"other"), 3)
+    assert await store.save_model(token, "buys", 10, Snapshot(20, 20, b"2"), 3)
+    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), 3)
+    assert not await store.save_model(await store.take_model("churn"), "buys", 10, Snapshot(20, 20, b"2"), 3)
+
+
 async def test_taking_the_models_fences_older_learners(store: Store) -> None:
     older = await store.take_model("buys")
     newer = await store.take_model("buys")

@@ -30,6 +30,7 @@ class Recorder:
     def __init__(self, tp: TopicPartition, seen: Seen) -> None:
         self._seen = seen[tp.partition]
         self.batches = 0
+        self.done = 0
 
     async def open(self) -> int:
         return self._seen[-1][0] + 1 if self._seen else 0
@@ -95,6 +96,8 @@ async def read(app: faust.App, seen: Seen, done: Callable[[], bool]) -> Seen:
     async with asyncio.timeout(60):
         while not done():
             await asyncio.sleep(0.02)
+    if isinstance(app, App):
+        await app.lanes.stop(10.0)
     await app.stop()
     return seen
 
