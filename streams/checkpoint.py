@@ -17,6 +17,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from models.learning.learner import Learner
 from models.profile import profile as profiles
 from schemas.control import ModelPublished
 
@@ -33,6 +34,11 @@ from .store import Commit, Meta, Position, Store, Verdict
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
+
+
+def _learn(learner: Learner, examples: Sequence[bytes]) -> None:
+    for example in examples:
+        learner.learn(decode_example(example))
 
 
 class RefusedError(StreamError):
@@ -103,9 +109,8 @@ class EnginePartition:
         if self._inline is not None:
             models, examples = await store.learned(p)
             if models is not None:
-                self._inline.restore(models, settings.key)
-            for example in examples:
-                self._inline.learn(decode_example(example))
+                await asyncio.to_thread(self._inline.restore, models, settings.key)
+            await asyncio.to_thread(_learn, self._inline, examples)
             self._since_snapshot = len(examples)
         self._offsets_at = time.monotonic()
         log.info("opened", partition=p, offset=self._pos.offset, committed=committed.offset, commits=self._seq)
@@ -184,7 +189,7 @@ class EnginePartition:
             log.warning("model version not kept", model=published.model, version=published.version)
             stepper.counts["model_missing"] += 1
             return
-        model.restore(snapshot.data, self._settings.key)
+        await asyncio.to_thread(model.restore, snapshot.data, self._settings.key)
         stepper.versions[published.model] = published.version
 
     async def _commit(self, cut: Cut) -> None:
@@ -195,7 +200,8 @@ class EnginePartition:
         if self._inline is not None:
             self._since_snapshot += len(examples)
             if self._since_snapshot >= settings.limits.examples:
-                models, examples = self._inline.snapshot(settings.key), []
+                with self.stages("snapshot"):  # a forest takes seconds: other lanes go on meanwhile, this one waits
+                    models, examples = await asyncio.to_thread(self._inline.snapshot, settings.key), []
                 self._since_snapshot = 0
         outputs = cut.emitter.outputs
         encoding = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import msgspec
@@ -55,5 +56,5 @@ async def build(settings: StreamSettings, store: Store, broker: Broker, partitio
         for name, version in adopted.items():
             snapshot = await store.model(name, version) or await store.model(name)
             if snapshot is not None and name in learner.models:
-                learner.models[name].restore(snapshot.data, settings.key)
+                await asyncio.to_thread(learner.models[name].restore, snapshot.data, settings.key)
     return Built(stepper, learner if inline else None)

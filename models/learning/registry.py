@@ -82,7 +82,9 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Estimator:
     if getattr(type(final), "predict_proba_one", None) is Classifier.predict_proba_one:
         lacking.append("predict_proba_one")  # River's base class raises: there are classifiers that know labels only
     if lacking:
-        raise ConfigError(where, f"class {_dotted(final)}", f"use a binary classifier: it needs {' and '.join(lacking)}")
+        raise ConfigError(
+            where, f"class {_dotted(final)}", f"use a binary classifier: it needs {' and '.join(lacking)}"
+        )
     built: Estimator = model
     return built
 

@@ -65,7 +65,9 @@ def _answers(name: str, spec: ModelSpec, made: list[Example]) -> list[float | No
         try:
             estimator.learn_one(given, label)
         except Exception as error:
-            raise ConfigError(name, f"learn_one fails ({error!r}) on {_shown(x)}", "mend it, or name features") from error
+            raise ConfigError(
+                name, f"learn_one fails ({error!r}) on {_shown(x)}", "mend it, or name features"
+            ) from error
         if given != x or list(given) != list(x):
             raise ConfigError(name, "features that the model changed", "let it work on a copy: others read them too")
     return answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,8 @@ from ..settings import StreamSettings
 from ..store import Position, Snapshot, Store
 
 log = structlog.get_logger(__name__)
+TURN_S = 0.05
+"""Learning time, seconds, after which other lanes come to their turn: a forest takes milliseconds an example."""
 
 
 class LearnerPartition:
@@ -59,7 +62,7 @@ class LearnerPartition:
             self._tokens[name] = await self._store.take_model(name)
             held = await self._store.model(name)
             if held is not None:
-                model.restore(held.data, self._settings.key)
+                await asyncio.to_thread(model.restore, held.data, self._settings.key)
                 announced.append((name, held))
             self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
         await self._announce(announced)
@@ -70,7 +73,11 @@ class LearnerPartition:
 
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
         """Learn; every so many examples, or seconds, store and announce."""
+        turn = time.monotonic()
         for record in records:
+            if time.monotonic() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.monotonic()
             try:
                 example = decode_example(record.value or b"")
                 learned = self._offsets[example.model]
@@ -101,7 +108,9 @@ class LearnerPartition:
             before, offset = self._stored[name], self._offsets[name]
             if offset == before:
                 continue
-            snapshot = Snapshot(model.version, offset, model.snapshot(self._settings.key))
+            # a forest takes seconds: other lanes go on meanwhile, this one waits
+            data = await asyncio.to_thread(model.snapshot, self._settings.key)
+            snapshot = Snapshot(model.version, offset, data)
             if not await self._store.save_model(self._tokens[name], name, before, snapshot, self._settings.keep):
                 raise FencedError(name)
             self._stored[name] = offset

@@ -244,7 +244,7 @@ def test_encoding_has_a_bounded_vocabulary(buckets: tuple[float, float], interva
     assert all(int(name.partition("=")[2]) < BUCKETS for name in x if "=" in name)
 
 
-CLASSIFIERS: list[tuple[str | tuple[str, ...], dict[str, Any]]] = [
+CLASSIFIERS: list[tuple[Any, dict[str, Any]]] = [
     ("river.linear_model.LogisticRegression", {"optimizer": {"class": "river.optim.Adam", "lr": 0.05}}),
     ("river.linear_model.PAClassifier", {"mode": 2}),
     ("river.linear_model.ALMAClassifier", {}),
@@ -276,6 +276,19 @@ CLASSIFIERS: list[tuple[str | tuple[str, ...], dict[str, Any]]] = [
             "river.preprocessing.MinMaxScaler",
             "river.preprocessing.StandardScaler",
             "river.tree.HoeffdingTreeClassifier",
+        ),
+        {},
+    ),
+    (
+        (
+            {
+                "class": "river.compose.TransformerUnion",
+                "args": [
+                    {"class": "river.preprocessing.StandardScaler"},
+                    {"class": "river.feature_extraction.PolynomialExtender"},
+                ],
+            },
+            "river.linear_model.LogisticRegression",
         ),
         {},
     ),
