@@ -104,7 +104,7 @@ def records(made: list[Example], first: int) -> list[ConsumerRecord]:
 
 async def grow(grown: Grown, least: int, offset: int) -> int:
     """Learn until the estimator pickles into ``least`` bytes; returns the next offset."""
-    while len(grown.model._estimator_bytes()[1]) < least:
+    while len(grown.model.estimator_bytes()[1]) < least:
         await grown.work.process(records([next(grown.examples) for _ in range(500)], offset))
         offset += 500
     return offset
@@ -204,7 +204,7 @@ async def row(grown: Grown, offset: int) -> dict[str, Any]:
     _, adopt_s, adopt_gap = await gap(engine._adopt(version))
     await engine.close()
     return {
-        "estimator_mb": round(len(model._estimator_bytes()[1]) / 1e6, 1),
+        "estimator_mb": round(len(model.estimator_bytes()[1]) / 1e6, 1),
         "snapshot_mb": round(len(data) / 1e6, 1),
         "learned": model.version,
         "predict_us": round((predicted - begun) / len(xs) * 1e6),

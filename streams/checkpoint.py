@@ -27,6 +27,7 @@ from .emitting import decode_example
 from .engines import build
 from .errors import StreamError
 from .lanes import FencedError, ReopenError
+from .model_watch import ModelWatch
 from .settings import StreamSettings
 from .stages import Stages
 from .stepping import Cut, Line, read
@@ -112,6 +113,7 @@ class EnginePartition:
                 await asyncio.to_thread(self._inline.restore, models, settings.key)
             await asyncio.to_thread(_learn, self._inline, examples)
             self._since_snapshot = len(examples)
+        self._watch = ModelWatch(self.stepper.engine.scorer.models)
         self._offsets_at = time.monotonic()
         log.info("opened", partition=p, offset=self._pos.offset, committed=committed.offset, commits=self._seq)
         return self._pos.offset
@@ -175,6 +177,7 @@ class EnginePartition:
         with self.stages("step"):
             cut = stepper.cut(lines, n)
         self.stages.count += cut.done
+        self._watch.look()
         self._crash("stepped")
         return cut
 

@@ -240,7 +240,8 @@ class OnlineModel:
         except NotExplicitError:
             return None
 
-    def _estimator_bytes(self) -> tuple[str, bytes]:
+    def estimator_bytes(self) -> tuple[str, bytes]:
+        """What a snapshot holds of the estimator: ``state`` (numbers alone) or ``pickle``, and the bytes."""
         state = self._state()
         return ("state", state) if state is not None else ("pickle", snapshots.dump(self._estimator))
 
@@ -255,7 +256,7 @@ class OnlineModel:
 
     def snapshot(self, key: bytes) -> bytes:
         """Estimator, optimiser, figures, drift alarm and way back as one signed unit."""
-        kind, estimator = self._estimator_bytes()
+        kind, estimator = self.estimator_bytes()
         body = Body(
             spec=self._spec_bytes(),
             estimator=estimator,

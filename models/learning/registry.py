@@ -92,7 +92,7 @@ def build(spec: EstimatorSpec, where: str = "estimator") -> Estimator:
 def _step(step: Step, params: Params, allow: tuple[str, ...], where: str) -> Any:
     if isinstance(step, str):
         return _make(step, params, allow, where)
-    if params or not isinstance(step.get("class"), str):
+    if params or "class" not in step:
         found = "params beside a table" if params else f"a step {step}"
         raise ConfigError(where, found, 'write a step as a name or as {class = "...", ...} with its arguments in it')
     return _argument(step, allow, where)
@@ -128,6 +128,9 @@ def _found(name: str, allow: tuple[str, ...], where: str) -> Any:
         if package and error.name == package:
             remedy = f"install its package beside Rapport, or put the folder that holds {package} on PYTHONPATH"
             raise ConfigError(where, f"class {name}, and no package {package}", remedy) from error
+        if error.name and not f"{module}.".startswith(f"{error.name}."):
+            remedy = f"install {error.name.partition('.')[0]}, which {package} needs, beside Rapport"
+            raise ConfigError(where, f"class {name}, and no package {error.name}", remedy) from error
         raise ConfigError(where, f"class {name}", f"check its spelling ({error})") from error
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(where, f"class {name}", f"check its spelling ({error})") from error
@@ -137,6 +140,8 @@ def _found(name: str, allow: tuple[str, ...], where: str) -> Any:
 
 def _argument(value: Any, allow: tuple[str, ...], where: str) -> Any:
     if isinstance(value, Mapping) and "class" in value:
+        if not isinstance(value["class"], str):
+            raise ConfigError(where, f"class = {value['class']!r}", "write a dotted name in quotes")
         return _make(value["class"], {k: v for k, v in value.items() if k != "class"}, allow, where)
     if isinstance(value, (list, tuple)):
         return [_argument(one, allow, where) for one in value]

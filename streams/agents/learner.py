@@ -17,6 +17,7 @@ from schemas.control import NOBODY, ModelPublished
 from ..broker import Broker, Publisher, partition_of
 from ..emitting import Emitter, decode_example
 from ..lanes import FencedError
+from ..model_watch import ModelWatch
 from ..settings import StreamSettings
 from ..store import Position, Snapshot, Store
 
@@ -66,6 +67,7 @@ class LearnerPartition:
                 announced.append((name, held))
             self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
         await self._announce(announced)
+        self._watch = ModelWatch(self._learner.models)
         self._stored_at = time.monotonic()
         self._since = 0
         self._next = max(extent.start, self._least(self._offsets))
@@ -91,6 +93,7 @@ class LearnerPartition:
             self._next = record.offset + 1
             if self._since >= self._settings.learn_every:  # cut by offset, not by batch
                 await self._snapshot()
+        self._watch.look()
         await self._in_time()
 
     async def idle(self) -> None:

@@ -201,7 +201,7 @@ def test_poison_that_no_example_touches_never_enters_the_way_back() -> None:
 def test_poison_in_the_way_back_is_left_behind() -> None:
     held = taught(GOOD_EVERY)
     poisoned(held, "a")
-    held._good = held._estimator_bytes()[1]
+    held._good = held.estimator_bytes()[1]
     held.predict({"a": 1.0})
     assert held.predict({"a": 1.0}) == pytest.approx(held.spec.prior)
     assert held.rollbacks == 1
