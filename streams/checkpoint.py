@@ -17,6 +17,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from models.learning.learner import Learner
 from schemas.control import ModelPublished
 
 from . import outbox, tombstones
@@ -25,6 +26,7 @@ from .emitting import decode_example
 from .engines import build
 from .errors import RefusedError
 from .lanes import FencedError, ReopenError
+from .model_watch import ModelWatch
 from .publishers import Publisher
 from .settings import StreamSettings
 from .stages import Stages
@@ -33,6 +35,11 @@ from .store import Commit, Meta, Position, Store, Verdict
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
+
+
+def _learn(learner: Learner, examples: Sequence[bytes]) -> None:
+    for example in examples:
+        learner.learn(decode_example(example))
 
 
 class EnginePartition:
@@ -101,10 +108,10 @@ class EnginePartition:
         if self._inline is not None:
             models, examples = await store.learned(p)
             if models is not None:
-                self._inline.restore(models, settings.key)
-            for example in examples:
-                self._inline.learn(decode_example(example))
+                await asyncio.to_thread(self._inline.restore, models, settings.key)
+            await asyncio.to_thread(_learn, self._inline, examples)
             self._since_snapshot = len(examples)
+        self._watch = ModelWatch(self.stepper.engine.scorer.models)
         self._offsets_at = time.monotonic()
         log.info("opened", partition=p, offset=self._pos.offset, committed=committed.offset, commits=self._seq)
         return self._pos.offset
@@ -174,6 +181,7 @@ class EnginePartition:
         with self.stages("step"):
             cut = stepper.cut(lines, n)
         self.stages.count += cut.done
+        self._watch.look()
         self._crash("stepped")
         return cut
 
@@ -183,7 +191,8 @@ class EnginePartition:
         if self._adoption is None or not self._adoption.wants(published):
             return
         kept = await self._store.model(name, version)
-        if not self._adoption.take(name, version, kept.data if kept is not None else None):
+        data = kept.data if kept is not None else None
+        if not await asyncio.to_thread(self._adoption.take, name, version, data):
             log.warning("model version not kept", model=name, version=version)
             self.stepper.counts["model_missing"] += 1
 
@@ -196,7 +205,8 @@ class EnginePartition:
             self._since_snapshot += len(examples)
             # the write-ahead log names customers
             if self._since_snapshot >= settings.limits.examples or (cut.erased and self._since_snapshot):
-                models, examples = self._inline.snapshot(settings.key), []
+                with self.stages("snapshot"):  # a forest takes seconds: other lanes go on meanwhile, this one waits
+                    models, examples = await asyncio.to_thread(self._inline.snapshot, settings.key), []
                 self._since_snapshot = 0
         outputs = cut.emitter.outputs
         encoding = time.perf_counter()

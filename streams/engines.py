@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 import structlog
@@ -63,5 +64,5 @@ async def build(settings: StreamSettings, store: Store, broker: Broker, partitio
             log.warning("model version not kept, the latest is taken", model=name, version=version)
             kept = await store.model(name)
         if kept is not None:
-            adoption.take(name, kept.offset, kept.data)
+            await asyncio.to_thread(adoption.take, name, kept.offset, kept.data)
     return Built(stepper, None, adoption)

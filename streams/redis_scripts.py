@@ -131,16 +131,30 @@ if tonumber(seq) == tonumber(ARGV[2]) then redis.call('DEL', KEYS[2]) end
 return 1
 """
 
-# KEYS: versions lease. ARGV: token before version offset data keep
-SNAP = """
+# KEYS: versions lease data. ARGV: token before version offset data keep keep_bytes
+# The list holds "version,offset,bytes" in order, the hash the data by offset: no step reads a snapshot but the one asked for.
+SNAP = (
+    _COMMON
+    + """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-local last = redis.call('LRANGE', KEYS[1], -1, -1)[1]
-local new = ARGV[3] .. ',' .. ARGV[4] .. ',' .. ARGV[5]
-if last == new then return 1 end
-local offset = -1
-if last then offset = tonumber(string.match(last, '^%d+,(%d+),')) end
-if offset ~= tonumber(ARGV[2]) then return 0 end
+expect(KEYS[1], 'list') expect(KEYS[3], 'hash')
+local kept = redis.call('LRANGE', KEYS[1], 0, -1)
+local function part(entry, n) return tonumber(string.match(entry, '^' .. string.rep('%d+,', n) .. '(%d+)')) end
+local last = #kept > 0 and part(kept[#kept], 1) or -1
+local new = ARGV[3] .. ',' .. ARGV[4] .. ',' .. #ARGV[5]
+if kept[#kept] == new and redis.call('HGET', KEYS[3], ARGV[4]) == ARGV[5] then return 1 end
+if last ~= tonumber(ARGV[2]) or tonumber(ARGV[4]) <= last then return 0 end
+redis.call('HSET', KEYS[3], ARGV[4], ARGV[5])
 redis.call('RPUSH', KEYS[1], new)
-redis.call('LTRIM', KEYS[1], -tonumber(ARGV[6]), -1)
+local most, room = tonumber(ARGV[6]) - 1, tonumber(ARGV[7]) - #ARGV[5]
+local first = #kept + 1
+while first > 1 and most > 0 and room >= part(kept[first - 1], 2) do
+  first, most, room = first - 1, most - 1, room - part(kept[first - 1], 2)
+end
+for i = 1, first - 1 do
+  redis.call('LPOP', KEYS[1])
+  redis.call('HDEL', KEYS[3], string.match(kept[i], '^%d+,(%d+)'))
+end
 return 1
 """
+)

@@ -12,7 +12,10 @@ from models.partition import Timer
 
 from . import redis_scripts as scripts
 from .errors import StreamError
-from .store import PURGED, Commit, Loaded, Meta, Position, Snapshot, Taken, Verdict
+from .store import PURGED, Commit, Keep, Loaded, Meta, Position, Snapshot, Taken, Verdict
+
+LARGEST_VALUE = 500 << 20
+"""Bytes; Redis and Valkey take 512 MB by default (proto-max-bulk-len)."""
 
 
 class StoreError(StreamError):
@@ -128,7 +131,7 @@ class RedisStore:
             len(kept) - len(removed),
             len(removed),
             len(commit.examples),
-            commit.models or b"",
+            _storable("the models", commit.models or b""),
             len(forgotten),
             len(stones),
             len(commit.tombstones) - len(stones),
@@ -156,19 +159,23 @@ class RedisStore:
         await self._client.set(self.key("models", f"lease:{name}"), token)
         return token
 
-    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
+    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: Keep) -> bool:
         """Store a version."""
-        keys = [self.key("models", f"versions:{name}"), self.key("models", f"lease:{name}")]
-        args: list[Any] = [token, before, snapshot.version, snapshot.offset, snapshot.data, keep]
+        keys = [self.key("models", f"{kind}:{name}") for kind in ("versions", "lease", "data")]
+        data = _storable(f"a version of {name}", snapshot.data)
+        args: list[Any] = [token, before, snapshot.version, snapshot.offset, data, keep.versions, keep.bytes]
         return bool(await self._snap(keys=keys, args=args))
 
     async def model(self, name: str, offset: int | None = None) -> Snapshot | None:
         """A kept version."""
-        first = -1 if offset is None else 0
-        kept: Any = await self._client.lrange(self.key("models", f"versions:{name}"), first, -1)
-        found = [_snapshot(one) for one in kept]
-        matching = [one for one in found if offset is None or one.offset == offset]
-        return matching[-1] if matching else None
+        kept: Any = await self._client.lrange(self.key("models", f"versions:{name}"), 0, -1)
+        found = [one.split(b",") for one in kept]
+        matching = [(int(version), int(at)) for version, at, _ in found if offset is None or int(at) == offset]
+        if not matching:
+            return None
+        version, at = matching[-1]
+        data: Any = await self._client.hget(self.key("models", f"data:{name}"), str(at))
+        return Snapshot(version, at, data) if data is not None else None  # it may have gone in between
 
     async def killed(self) -> bool:
         """The kill switch."""
@@ -193,6 +200,9 @@ def _text(position: Position) -> str:
     return f"{position.offset},{position.n}"
 
 
-def _snapshot(data: bytes) -> Snapshot:
-    version, offset, payload = data.split(b",", 2)
-    return Snapshot(int(version), int(offset), payload)
+def _storable(what: str, data: bytes) -> bytes:
+    """The server would close the connection on a value that is too large, and the worker try for ever."""
+    if len(data) > LARGEST_VALUE:
+        found = f"{what} of {len(data) >> 20} MB, at most {LARGEST_VALUE >> 20} MB fit into a value"
+        raise StoreError("the state store", found, "bound the models (a forest: n_models, max_depth)")
+    return data

@@ -251,6 +251,7 @@ def figures(run: Run, sources: Sources, stopped: bool = False) -> dict[str, Any]
             "learned": model.version,
             "drifts": model.drifts,
             "rollbacks": model.rollbacks,
+            "full": model.full,
             **msgspec.to_builtins(metrics.figures()),
             "calibration": metrics.calibration(),
         }

@@ -9,6 +9,8 @@ from models.policy.reading import Settings
 from schemas.intake import IntakeOptions
 from schemas.routing import RAW_TOPICS
 
+from .store import Keep
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -65,7 +67,7 @@ class StreamSettings:
     session_s
         Session time-out of the consumer group, seconds.
     keep
-        Versions of each model that are kept.
+        Versions of each model that are kept, and their bytes.
     learn_every, learn_s
         Examples, and seconds, after which the learner publishes a version.
     """
@@ -82,7 +84,7 @@ class StreamSettings:
     limits: Limits = field(default_factory=Limits)
     tick_s: float = 2.0
     session_s: float = 10.0
-    keep: int = 20
+    keep: Keep = field(default_factory=Keep)
     learn_every: int = 1_000
     learn_s: float = 10.0
 

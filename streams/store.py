@@ -152,6 +152,21 @@ class Snapshot(NamedTuple):
     data: bytes
 
 
+class Keep(NamedTuple):
+    """How many versions of each model a store keeps.
+
+    Parameters
+    ----------
+    versions
+        At most so many ...
+    bytes
+        ... and so many bytes of them; the latest is kept whatever its size.
+    """
+
+    versions: int = 20
+    bytes: int = 256 << 20
+
+
 class Store(Protocol):
     """State of all partitions; one implementation for tests and demonstrations, one in Redis."""
 
@@ -178,8 +193,10 @@ class Store(Protocol):
     async def take_model(self, name: str) -> str:
         """Take a model over, as ``take`` does a partition: each has one writer."""
 
-    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
-        """Store a version whose predecessor had offset ``before``; False where another learner has taken over.
+    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: Keep) -> bool:
+        """Store a version; False where another learner has taken over.
+
+        Its predecessor had offset ``before``, -1 where there is none; its own is a later one.
 
         Asked again, because the answer was lost, it says the same.
         """
@@ -301,17 +318,22 @@ class MemoryStore:
         self._leases[name] = self._token()
         return self._leases[name]
 
-    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: int) -> bool:
+    async def save_model(self, token: str, name: str, before: int, snapshot: Snapshot, keep: Keep) -> bool:
         """Store a version."""
         versions = self.versions.setdefault(name, [])
         if not token or token != self._leases.get(name, ""):
             return False
         if versions and versions[-1] == snapshot:
             return True
-        if (versions[-1].offset if versions else -1) != before:
+        last = versions[-1].offset if versions else -1
+        if last != before or snapshot.offset <= last:
             return False
         versions.append(snapshot)
-        del versions[:-keep]
+        first, room = len(versions) - 1, keep.bytes - len(snapshot.data)
+        while first and len(versions) - first < keep.versions and room >= len(versions[first - 1].data):
+            first -= 1
+            room -= len(versions[first].data)
+        del versions[:first]
         return True
 
     async def model(self, name: str, offset: int | None = None) -> Snapshot | None:

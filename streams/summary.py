@@ -32,7 +32,7 @@ def show(report: Report, console: Console) -> None:
         _funnel(metrics, console)
         _campaigns(report, console)
         _suppressed(metrics, console)
-        _models(metrics, console)
+        _models(report, console)
     if "log" in metrics:
         _log(metrics["log"], console)
     _input(report, console)
@@ -137,8 +137,8 @@ def _suppressed(metrics: dict[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _models(metrics: dict[str, Any], console: Console) -> None:
-    models = metrics["models"]
+def _models(report: Report, console: Console) -> None:
+    models = report.metrics["models"]
     if not models:
         return
     _title(
@@ -161,6 +161,14 @@ def _models(metrics: dict[str, Any], console: Console) -> None:
             "model" if f["in_use"] else "rule",
         )
     console.print(table)
+    for model in report.run.learner.models.values():
+        if model.rollbacks:
+            again = "once" if model.rollbacks == 1 else f"{model.rollbacks:,} times"
+            _say(console, f"{model.name} went back to a good state {again}; last because {model.trouble}", "yellow")
+        if model.full:
+            _say(
+                console, f"{model.name} is full and learns no more: bound it (a forest: n_models, max_depth)", "yellow"
+            )
 
 
 def _log(log: dict[str, Any], console: Console) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -107,6 +109,28 @@ mode = "live"
 value = 2
 actions = [{id = "call", channel = "phone"}]
 """
+
+OWN_MODEL = "own_model.BayesLogistic"
+OWN = f"""
+[engine.models.churn]
+prior = 0.5
+[engine.models.churn.estimator]
+name = "{OWN_MODEL}"
+allow = ["{OWN_MODEL}"]
+params = {{memory = 0.999}}
+[engine.models.buys.estimator]
+name = ["river.preprocessing.StandardScaler", "{OWN_MODEL}"]
+allow = ["{OWN_MODEL}"]
+"""
+FOREST = """
+[engine.models.churn]
+prior = 0.5
+[engine.models.churn.estimator]
+name = "river.forest.ARFClassifier"
+params = {n_models = 3, grace_period = 20}
+"""
+# not installed: found as PYTHONPATH=examples/own_model would have it
+sys.path.append(str(Path(__file__).parents[1] / "examples" / "own_model"))
 
 E = TypeVar("E", bound=Event)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, log
+from math import isfinite, log, nan
 from typing import Annotated, Any
 
 import msgspec
@@ -14,13 +14,15 @@ from river.drift import ADWIN
 from ..errors import ConfigError, SnapshotError
 from . import snapshots
 from .metrics import Metrics, clipped
-from .registry import Estimator, EstimatorSpec, build
+from .registry import Estimator, EstimatorSpec, build, revisions
 from .state import NotExplicitError, extract, fill
 
 HASHED = ("category", "channel", "interval")
 MEAN_WEIGHT = 1 / 500
 MEAN_EVERY = 4
 GOOD_EVERY = 500
+FULL = 64 << 20
+"""Bytes of an estimator from which on it learns no more."""
 
 
 class ModelSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,6 +61,7 @@ class Body(Struct, frozen=True):
     means: dict[str, float]
     alarms: dict[str, Any]
     good: bytes | None
+    full: bool = False
 
 
 class OnlineModel:
@@ -72,6 +75,9 @@ class OnlineModel:
         Its configuration.
     targets
         The targets whose predictions it makes: each has its own figures.
+
+    ``rollbacks`` counts how often the estimator failed or answered with no number and went back to its last good state,
+    ``trouble`` says why the last time. ``full`` is true once it has outgrown ``FULL``: it answers and is scored as before.
 
     >>> spec = ModelSpec(estimator=EstimatorSpec(name="river.linear_model.LogisticRegression"), prior=0.5)
     >>> model = OnlineModel("m", spec, ("t",))
@@ -89,6 +95,8 @@ class OnlineModel:
         self.version = 0
         self.drifts = 0
         self.rollbacks = 0
+        self.full = False
+        self.trouble = ""
         self._means: dict[str, float] = {}
         self._features = spec.features
         self._hashed = tuple(f"{name}=" for name in spec.features if name in HASHED)
@@ -118,7 +126,18 @@ class OnlineModel:
         return clipped(p)
 
     def _answer(self, x: dict[str, float]) -> float:
-        return self._estimator.predict_proba_one(x).get(True, self.spec.prior if not self.version else 0.0)
+        """What the estimator says; nan where it fails, for an event that no model survives would stop its partition."""
+        try:
+            p = float(self._estimator.predict_proba_one(x).get(True, self.spec.prior if not self.version else 0.0))
+        except Exception as error:  # noqa: BLE001  # an estimator of any package may raise anything; it is told, and undone
+            self._failed(error)
+            return nan
+        if not isfinite(p):
+            self.trouble = f"it predicted {p}"
+        return p
+
+    def _failed(self, error: Exception) -> None:
+        self.trouble = f"{type(error).__name__}: {error}"
 
     def score(self, target: str, p: float, null: float, label: bool) -> None:
         """Enter an earlier prediction of ``target`` into the figures and the drift alarm."""
@@ -134,12 +153,22 @@ class OnlineModel:
     def learn(self, x: dict[str, float], label: bool) -> None:
         """Learn one example whose time has come."""
         x = self._used(x)
-        self._estimator.learn_one(x, label)
+        failed = not self.full and not self._learned(x, label)
         self.version += 1
+        if failed:
+            self._roll_back(x)  # what was learned by half is given up
         if self.version % MEAN_EVERY == 1:
             self._move_means(x)
         if self.version % GOOD_EVERY == 0:
             self._keep_or_roll_back(x)
+
+    def _learned(self, x: dict[str, float], label: bool) -> bool:
+        try:
+            self._estimator.learn_one(x, label)
+        except Exception as error:  # noqa: BLE001  # as of _answer
+            self._failed(error)
+            return False
+        return True
 
     def _move_means(self, x: dict[str, float]) -> None:
         means = self._means
@@ -158,10 +187,12 @@ class OnlineModel:
         return used
 
     def _keep_or_roll_back(self, x: dict[str, float]) -> None:
-        if self._sound(x):
-            self._good = self._estimator_bytes()[1]
-        else:
+        if not self._sound(x):
             self._roll_back(x)
+        elif not self.full:
+            kept = self._state() or (snapshots.dump(self._estimator) if _due(self.version // GOOD_EVERY) else None)
+            if kept is not None:
+                self._good, self.full = kept, len(kept) > FULL
 
     def _sound(self, x: dict[str, float]) -> bool:
         """Whether the answer and all weights are finite, those that this ``x`` does not touch included."""
@@ -176,7 +207,7 @@ class OnlineModel:
             if self._sound(x):
                 return
             self._good = None
-        self._estimator = self._fresh()
+        self._estimator, self.full = self._fresh(), False
 
     def ready(self, target: str) -> bool:
         """Whether the model has earned to replace the rules for ``target``: labels, skill, and no drift unhealed."""
@@ -202,11 +233,17 @@ class OnlineModel:
         effects.sort(key=lambda effect: (-abs(effect[1]), effect[0]))
         return effects[:most]
 
-    def _estimator_bytes(self) -> tuple[str, bytes]:
+    def _state(self) -> bytes | None:
+        """The explicit state; None where there is none."""
         try:
-            return "state", msgspec.msgpack.encode(extract(self._estimator, self._fresh()))
+            return msgspec.msgpack.encode(extract(self._estimator, self._fresh()))
         except NotExplicitError:
-            return "pickle", snapshots.dump(self._estimator)
+            return None
+
+    def estimator_bytes(self) -> tuple[str, bytes]:
+        """What a snapshot holds of the estimator: ``state`` (numbers alone) or ``pickle``, and the bytes."""
+        state = self._state()
+        return ("state", state) if state is not None else ("pickle", snapshots.dump(self._estimator))
 
     def _estimator_from(self, data: bytes) -> Estimator:
         if data[:1] == b"\x80":  # msgpack state is a one-entry map (0x81); a pickle starts with its protocol mark
@@ -219,7 +256,7 @@ class OnlineModel:
 
     def snapshot(self, key: bytes) -> bytes:
         """Estimator, optimiser, figures, drift alarm and way back as one signed unit."""
-        kind, estimator = self._estimator_bytes()
+        kind, estimator = self.estimator_bytes()
         body = Body(
             spec=self._spec_bytes(),
             estimator=estimator,
@@ -230,12 +267,14 @@ class OnlineModel:
             means=self._means,
             alarms={target: extract(alarm, ADWIN()) for target, alarm in self._alarms.items()},
             good=self._good,
+            full=self.full,
         )
         return snapshots.seal(self.name, self.version, kind, msgspec.msgpack.encode(body), key)
 
     def _spec_bytes(self) -> bytes:
         """What an estimator's state depends on."""
-        return msgspec.json.encode((self.spec.estimator, self.spec.features), order="sorted")
+        code = revisions(self.spec.estimator.allow)
+        return msgspec.json.encode((self.spec.estimator, self.spec.features, *([code] if code else [])), order="sorted")
 
     def restore(self, data: bytes, key: bytes) -> None:
         """Take over a snapshot of the same model and configuration.
@@ -266,6 +305,21 @@ class OnlineModel:
         self.rollbacks = body.rollbacks
         self._means = body.means
         self._good = body.good
+        self.full = body.full
+
+
+def _due(step: int) -> bool:
+    """Whether a pickled way back is kept: 1, 2, 3, 5, 8, 12, 18, 27 ... times ``GOOD_EVERY`` examples.
+
+    Pickling a forest takes as long as a hundred examples; in such steps it costs no more than its growth.
+
+    >>> [step for step in range(1, 30) if _due(step)]
+    [1, 2, 3, 5, 8, 12, 18, 27]
+    """
+    due = 1
+    while due < step:
+        due += (due + 1) // 2
+    return due == step
 
 
 def _final(estimator: Estimator) -> Any:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copyreg
 import hmac
 import io
 import pickle
-from collections.abc import Callable
 from hashlib import sha256
-from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any, ClassVar
+from types import FunctionType, MethodType
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 from river.base import Base
 
 from ..errors import SnapshotError
+from .registry import own
 
 FORMAT = 1
+LARGEST = 256 << 20
+"""Bytes of one model, its way back included. Redis takes values of up to 512 MB."""
 # What pickles of River's classifiers name beside River's own classes; nothing here reads, writes or runs anything.
 _ALLOWED = frozenset(
     f"{module}.{name}"
@@ -44,6 +47,7 @@ _ALLOWED = frozenset(
     }.items()
     for name in names.split()
 )
+_CODE = ("__code__", "__defaults__", "__kwdefaults__")
 _REFUSED = ("river.bandit.", "river.checks.", "river.compat.", "river.datasets.", "river.evaluate.", "river.stream.")
 
 
@@ -66,9 +70,17 @@ def _sign(sealed: Sealed, key: bytes) -> bytes:
 def seal(model: str, version: int, kind: str, payload: bytes, key: bytes) -> bytes:
     """Sign ``payload`` as the snapshot of ``model`` at ``version``.
 
+    Raises
+    ------
+    SnapshotError
+        Where it is larger than ``LARGEST`` bytes.
+
     >>> unseal(seal("churn", 3, "state", b"x", b"key"), "churn", b"key").payload
     b'x'
     """
+    if len(payload) > LARGEST:
+        found = f"{len(payload) >> 20} MB, at most {LARGEST >> 20} MB can be kept"
+        raise SnapshotError(f"snapshot of {model}: {found}; bound the model (a forest: n_models, max_depth)")
     sealed = Sealed(FORMAT, model, version, kind, payload)
     return msgspec.msgpack.encode(msgspec.structs.replace(sealed, signature=_sign(sealed, key)))
 
@@ -99,35 +111,94 @@ def unseal(data: bytes, model: str, key: bytes) -> Sealed:
     return sealed
 
 
-class _Unpickler(pickle._Unpickler):
-    """The unpickler written in Python, as the one in C does not let the setting of state be checked."""
+class _Unpickler(pickle.Unpickler):
+    """Finds what is allowed, and remembers how it was: the unpickler in C could set attributes of a class.
 
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    That it does not matters where no key signs snapshots. The one in Python could be told to check each setting of
+    state, but takes eight times as long, seconds for a forest.
+    """
 
     def __init__(self, data: bytes, allow: tuple[str, ...]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._allow = allow
+        super().__init__(_Source(data))
+        self._allow = {*allow, *(name for name, _ in own(allow))}
+        self._before: dict[int, tuple[Any, dict[str, Any]]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         dotted = f"{module}.{name}"
         if dotted == "builtins.getattr":
-            return _method
+            return self._method
         if dotted in _ALLOWED or dotted in self._allow:
-            return super().find_class(module, name)
+            return self._noted(super().find_class(module, name))
         if "." not in name and module.startswith(("river.", "models.")) and not module.startswith(_REFUSED):
             found = super().find_class(module, name)
             if _belongs(found, module):
-                return found
+                return self._noted(found)
         raise SnapshotError(f"snapshot names {dotted}, which is not allowed")
 
-    def load_build(self) -> None:
-        """Set the state of an instance; that of a class or function would change it for the whole process."""
-        stack: list[Any] = vars(self)["stack"]
-        if isinstance(stack[-2], (type, FunctionType, BuiltinFunctionType, MethodType)):
-            raise SnapshotError(f"snapshot changes {stack[-2]!r}, which is not allowed")
-        pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]  # not in the stubs
+    def _method(self, owner: object, name: str) -> Any:
+        held = _method(owner, name)
+        self._noted(held.__func__)
+        return held
 
-    dispatch[pickle.BUILD[0]] = load_build
+    def _noted(self, found: Any) -> Any:
+        if id(found) not in self._before:
+            self._before[id(found)] = found, _attributes(found)
+        return found
+
+    def undo(self) -> None:
+        """Put back whatever the pickle changed of the classes and functions that it named.
+
+        Raises
+        ------
+        SnapshotError
+            Where it changed anything.
+        """
+        changed = [found for found, before in self._before.values() if _put_back(found, before)]
+        if changed:
+            raise SnapshotError(f"snapshot changes {changed[0]!r}, which is not allowed")
+
+
+class _Source:
+    """Bytes for the unpickler, handed out by Python: between two frames other threads come to their turn."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        return self._data.read(size)
+
+    def readline(self) -> bytes:
+        return self._data.readline()
+
+
+class _Sink:
+    """Where the pickler writes, likewise."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        self.parts.append(bytes(data))
+
+
+def _attributes(found: Any) -> dict[str, Any]:
+    if isinstance(found, type):
+        copyreg._slotnames(found)  # type: ignore[attr-defined]  # pickling, in another thread perhaps, keeps it there
+    held = dict(vars(found)) if hasattr(found, "__dict__") else {}
+    if isinstance(found, FunctionType):
+        held |= {name: getattr(found, name) for name in _CODE}
+    return held
+
+
+def _put_back(found: Any, before: dict[str, Any]) -> bool:
+    """Whether attributes had changed; they are as before afterwards."""
+    now = _attributes(found)
+    for name in now.keys() - before.keys():
+        delattr(found, name)
+    changed = [name for name, value in before.items() if name not in now or now[name] is not value]
+    for name in changed:
+        setattr(found, name, before[name])
+    return bool(changed) or now.keys() != before.keys()
 
 
 def _belongs(found: object, module: str) -> bool:
@@ -147,8 +218,19 @@ def _method(owner: object, name: str) -> Any:
 
 
 def dump(value: object) -> bytes:
-    """Pickle an estimator that has no explicit state."""
-    return pickle.dumps(value, protocol=5)
+    """Pickle an estimator that has no explicit state.
+
+    Raises
+    ------
+    SnapshotError
+        Where it cannot be pickled.
+    """
+    sink = _Sink()
+    try:
+        pickle.Pickler(sink, protocol=5).dump(value)
+    except Exception as error:  # an object of any package may refuse with anything
+        raise SnapshotError(f"a {type(value).__qualname__} that cannot be pickled ({error})") from error
+    return b"".join(sink.parts)
 
 
 def load(data: bytes, allow: tuple[str, ...] = ()) -> Any:
@@ -157,11 +239,14 @@ def load(data: bytes, allow: tuple[str, ...] = ()) -> Any:
     Raises
     ------
     SnapshotError
-        Where the pickle names anything else, or is broken.
+        Where the pickle names anything else, changes what it names, or is broken.
     """
+    unpickler = _Unpickler(data, allow)
     try:
-        return _Unpickler(data, allow).load()
+        return unpickler.load()
     except SnapshotError:
         raise
     except Exception as error:  # a broken pickle raises nearly anything
         raise SnapshotError(f"a pickle that cannot be read ({type(error).__name__}: {error})") from error
+    finally:
+        unpickler.undo()

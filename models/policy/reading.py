@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..features import FEATURES
 from ..learning.learner import Learner
 from ..learning.model import HASHED
+from ..learning.trial import trial
 from . import conditions
 from .campaigns import AUDIENCES, SIGNALS, Campaign, CampaignConfig, Campaigns, Cap, PolicyConfig
 from .durations import duration_ms
@@ -80,7 +81,7 @@ def read(text: str, name: str = "campaigns.toml") -> Settings:
 
 
 def check_models(engine: EngineConfig, text: str, name: str) -> None:
-    """Check that the configured models exist, read features that exist, and can be built."""
+    """Check that the configured models exist, read features that exist, can be built, and pass a trial."""
     known = default_models()
     features = {*FEATURES, *HASHED}
     for model, spec in engine.models.items():
@@ -98,6 +99,8 @@ def check_models(engine: EngineConfig, text: str, name: str) -> None:
                 )
     try:
         Learner(engine.model_specs())
+        for model, spec in engine.models.items():
+            trial(model, spec)
     except ConfigError as error:
         where = f"{name}:{_line(text, ['engine', 'models', error.where, 'estimator'])}"
         raise ConfigError(where, f"{error.where}: {error.found}", error.remedy) from error

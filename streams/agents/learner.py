@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -17,11 +18,14 @@ from ..broker import Broker
 from ..emitting import Emitter, decode_example
 from ..errors import RefusedError
 from ..lanes import FencedError
+from ..model_watch import ModelWatch
 from ..publishers import Publisher, partition_of
 from ..settings import StreamSettings
 from ..store import Position, Snapshot, Store
 
 log = structlog.get_logger(__name__)
+TURN_S = 0.05
+"""Learning time, seconds, after which other lanes come to their turn: a forest takes milliseconds an example."""
 
 
 class LearnerPartition:
@@ -91,10 +95,11 @@ class LearnerPartition:
                     "bring the topic back, or start anew under another name: rapport worker --app NAME",
                 )
             if held is not None:
-                model.restore(held.data, self._settings.key)
+                await asyncio.to_thread(model.restore, held.data, self._settings.key)
                 announced.append((name, held))
             self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
         await self._announce(announced)
+        self._watch = ModelWatch(self._learner.models)
         self._stored_at = time.monotonic()
         self._since = 0
         self._next = max(extent.start, self._least(self._offsets))
@@ -102,7 +107,11 @@ class LearnerPartition:
 
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
         """Learn; every so many examples, or seconds, store and announce."""
+        turn = time.monotonic()
         for record in records:
+            if time.monotonic() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = time.monotonic()
             try:
                 example = decode_example(record.value or b"")
                 learned = self._offsets[example.model]
@@ -118,6 +127,7 @@ class LearnerPartition:
             self._points("learned")
             if self._since >= self._settings.learn_every:  # cut by offset, not by batch
                 await self._snapshot()
+        self._watch.look()
         await self._in_time()
 
     async def idle(self) -> None:
@@ -135,7 +145,9 @@ class LearnerPartition:
             before, offset = self._stored[name], self._offsets[name]
             if offset == before:
                 continue
-            snapshot = Snapshot(model.version, offset, model.snapshot(self._settings.key))
+            # a forest takes seconds: other lanes go on meanwhile, this one waits
+            data = await asyncio.to_thread(model.snapshot, self._settings.key)
+            snapshot = Snapshot(model.version, offset, data)
             self._points("snapshot")
             if not await self._store.save_model(self._tokens[name], name, before, snapshot, self._settings.keep):
                 raise FencedError(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +11,15 @@ from rich.padding import Padding
 from rich.text import Text
 
 from models.config import days_ms
+from models.learning.model import ModelSpec, OnlineModel
+from models.learning.trial import examples
 from models.policy.campaigns import AUDIENCES, SIGNALS, CampaignConfig, Cap
 from models.policy.reading import Settings
 from streams.topic_plan import check_erasure
 
 from . import common
+
+COST_EXAMPLES = 200
 
 
 def validate(
@@ -22,7 +27,8 @@ def validate(
 ) -> None:
     """Check campaigns and settings, and show how they were understood.
 
-    An error names the line and what to write instead, and ends with exit code 1.
+    An error names the line and what to write instead, and ends with exit code 1. Models of your own are imported and
+    tried; the time that each takes is shown.
 
     Example: rapport validate examples/campaigns.toml
     """
@@ -35,6 +41,8 @@ def validate(
         )
         for line in _lines(config):
             common.out.print(Padding(Text(line), (0, 0, 0, 4)))
+    for name, spec in checked.engine.models.items():
+        common.say(f"model {name}  {_cost(name, spec)}")
     for note in _notes(checked, campaigns):
         common.say(f"note: {note}")
     count = len(campaigns)
@@ -56,6 +64,26 @@ def _lines(config: CampaignConfig) -> list[str]:
         f"goal     {config.goal.event} within {config.goal.window}, worth {config.value}",
         f"limits   {', '.join(limits)}",
     ]
+
+
+def _cost(name: str, spec: ModelSpec) -> str:
+    """What a model takes here and now, on made-up examples; a tree takes more once it has grown."""
+    model, made = OnlineModel(name, spec, ("t",)), examples(COST_EXAMPLES)
+    learning = time.perf_counter()
+    for x, label in made:
+        model.learn(x, label)
+    answering = time.perf_counter()
+    for x, _ in made:
+        model.predict(x)
+    done = time.perf_counter()
+    kind, state = model.estimator_bytes()
+    names = spec.estimator.name
+    shown = names if isinstance(names, str) else " | ".join(n if isinstance(n, str) else n["class"] for n in names)
+    return (
+        f"{shown}: {(done - answering) / len(made) * 1e6:,.0f} us an answer, "
+        f"{(answering - learning) / len(made) * 1e6:,.0f} us an example learned, "
+        f"kept as {'numbers' if kind == 'state' else 'a pickle'} of {len(state) / 1e3:,.0f} kB"
+    )
 
 
 def _cap(cap: Cap) -> str:

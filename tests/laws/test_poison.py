@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from schemas import control, feedback, identity, outcomes
 from schemas import transactions as t
 from schemas.base import DAY_MS, Event
 from schemas.money import Item, Money
-from tests.support import BUSY, START, Recorded, busy, make, order, stream
+from tests.support import BUSY, FOREST, OWN, START, Recorded, busy, make, order, stream
 
 LAST = 253_402_300_799_999  # the greatest time that an event may bear: the end of the year 9999
 CURRENCIES = ("EUR", "USD", "GBP", "CHF", "JPY", "SEK", "NOK")
@@ -112,6 +113,21 @@ def sound(recorded: Recorded) -> None:
 def test_no_sequence_of_events_poisons(log: list[Event]) -> None:
     until = max((event.occurred_at for event in log), default=0) + 40 * DAY_MS
     sound(Recorded(rich()).feed(log, min(until, LAST)))
+
+
+@cache
+def other(models: str) -> Settings:
+    return read(BUSY + RATES + models)
+
+
+@pytest.mark.parametrize("models", [OWN, FOREST], ids=["own", "forest"])
+@hypothesis_settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(events(), max_size=12))
+def test_no_sequence_of_events_poisons_other_models(models: str, log: list[Event]) -> None:
+    until = max((event.occurred_at for event in log), default=0) + 40 * DAY_MS
+    recorded = Recorded(other(models)).feed(log, min(until, LAST))
+    sound(recorded)
+    assert not any(model.rollbacks for model in recorded.run.learner.models.values())
 
 
 def test_totals_of_a_flood_of_money_can_be_stored() -> None:

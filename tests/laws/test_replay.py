@@ -23,14 +23,14 @@ from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, Event
 from schemas.clickstream import PageViewed
 from schemas.control import TimerDue, tick
 from streams.reorder import reordered
-from tests.support import START, Recorded, add, busy, make, order, stream
+from tests.support import FOREST, OWN, START, Recorded, add, busy, make, order, stream
 
 ROOT = Path(__file__).parents[2]
 END = START + 30 * DAY_MS
 
 DIGEST = """
 from hashlib import sha256
-from tests.support import START, Recorded, busy, stream
+from tests.support import FOREST, OWN, START, Recorded, busy, stream
 recorded = Recorded(busy()).feed(stream(3, 2500), START + 30 * 86_400_000)
 parts = (*recorded.given(), recorded.figures(), recorded.run.snapshot(b"key"))
 print(len(recorded.decisions), *[sha256(part).hexdigest() for part in parts])
@@ -109,22 +109,23 @@ def resumed(settings: Settings, cuts: Sequence[int]) -> Recorded:
     return recorded.feed(events()[start:], END)
 
 
-@pytest.mark.parametrize("extra", ["", ADAM, MOMENTUM], ids=["default", "scaler and Adam", "Momentum"])
+@pytest.mark.parametrize("extra", ["", ADAM, MOMENTUM, OWN], ids=["default", "scaler and Adam", "Momentum", "own"])
 def test_resumed_equals_uninterrupted(extra: str) -> None:
     settings = busy(extra)
     uninterrupted = whole() if not extra else Recorded(settings).feed(events(), END)
     assert everything(resumed(settings, [1, 400, 401, 1100])) == everything(uninterrupted)
 
 
-def test_resumed_trees_answer_as_uninterrupted_ones() -> None:
+@pytest.mark.parametrize("extra", [TREES, FOREST], ids=["trees", "forest"])
+def test_resumed_trees_answer_as_uninterrupted_ones(extra: str) -> None:
     """A pickle shares objects by identity, which loading changes: so the answers are compared, not the bytes."""
-    settings = busy(TREES)
+    settings = busy(extra)
     uninterrupted, cut = Recorded(settings).feed(events(), END), Recorded(settings).feed(events()[:900])
     saved = cut.run.snapshot(b"key")
     again = Recorded(settings)
     again.run.restore(saved, b"key")
     again.feed(events()[900:], END)
-    assert b"Hoeffding" in saved
+    assert b"river.tree" in saved
     for ours, theirs in (
         (cut.decisions + again.decisions, uninterrupted.decisions),
         (cut.conversions + again.conversions, uninterrupted.conversions),

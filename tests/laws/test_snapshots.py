@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import pickle
 from collections.abc import Callable
@@ -25,11 +27,15 @@ from models.learning.model import Body, ModelSpec, OnlineModel
 from models.learning.registry import EstimatorSpec
 from models.learning.state import extract, fill
 from streams.run import Run
-from tests.support import Recorded, busy, stream
+from tests.support import OWN_MODEL, Recorded, busy, stream
 
 KEY = b"a key"
 LINEAR = EstimatorSpec(name="river.linear_model.LogisticRegression")
 TREE = EstimatorSpec(name="river.tree.HoeffdingTreeClassifier", params={"grace_period": 5})
+
+
+FOREST = EstimatorSpec(name="river.forest.ARFClassifier", params={"n_models": 2, "grace_period": 5})
+OWN = EstimatorSpec(name=OWN_MODEL, allow=(OWN_MODEL,))
 
 
 def model(name: str = "m", spec: EstimatorSpec = LINEAR, targets: tuple[str, ...] = ("t",)) -> OnlineModel:
@@ -47,10 +53,10 @@ def taught(spec: EstimatorSpec = LINEAR, name: str = "m") -> OnlineModel:
 @cache
 def sealed_once(name: str | tuple[str, ...]) -> bytes:
     """The bytes of a pickle may differ from one time to the next, even where what they say does not."""
-    return taught(LINEAR if name == LINEAR.name else TREE).snapshot(KEY)
+    return taught(next(spec for spec in (LINEAR, TREE, FOREST, OWN) if spec.name == name)).snapshot(KEY)
 
 
-@pytest.mark.parametrize("spec", [LINEAR, TREE], ids=["explicit", "pickle"])
+@pytest.mark.parametrize("spec", [LINEAR, TREE, FOREST, OWN], ids=["explicit", "pickle", "forest", "own"])
 @hypothesis_settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_changed_bytes_are_refused(spec: EstimatorSpec, data: st.DataObject) -> None:
@@ -261,6 +267,82 @@ def test_no_class_or_function_is_changed(instance: Any) -> None:
         snapshots.load(b"\x80\x03" + frameless + state + b"b.")
     assert callable(LogisticRegression.predict_proba_one)
     assert not isinstance(LogisticRegression.predict_proba_one, type)
+
+
+FRAMELESS = pickle.dumps((None, {"predict_proba_one": dict}), protocol=3)[2:-1]
+CLASS = pickle.dumps(LogisticRegression, protocol=3)[2:-1]
+METHOD = pickle.dumps(Calls(getattr, LogisticRegression(), "learn_one"), protocol=3)[2:-1]
+CHANGES = {
+    "and is used": CLASS + FRAMELESS + b"b" + pickle.dumps(LogisticRegression(), protocol=3)[2:-1],
+    "and breaks off": CLASS + FRAMELESS + b"b" + b"N\x82\x01",
+    "twice": CLASS + FRAMELESS + b"b" + FRAMELESS + b"b",
+    "of a method": METHOD + pickle.dumps({"wrapped": 1}, protocol=3)[2:-1] + b"b",
+    "of a partial": pickle.dumps(functools.partial, protocol=3)[2:-1] + pickle.dumps((None, {"x": 1}))[2:-1] + b"b",
+    "of deepcopy": pickle.dumps(copy.deepcopy, protocol=3)[2:-1] + pickle.dumps({"x": 1}, protocol=3)[2:-1] + b"b",
+    "of its defaults": pickle.dumps(copy.deepcopy, protocol=3)[2:-1]
+    + pickle.dumps((None, {"__defaults__": (1, 2)}), protocol=3)[2:-1]
+    + b"b",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_a_pickle_changes_is_put_back(change: bytes) -> None:
+    watched: tuple[Any, ...] = (LogisticRegression, LogisticRegression.learn_one, functools.partial, copy.deepcopy)
+    before = [dict(vars(one)) for one in watched]
+    with pytest.raises(SnapshotError):
+        snapshots.load(b"\x80\x03" + change + b".")
+    assert [dict(vars(one)) for one in watched] == before
+    assert copy.deepcopy.__defaults__ == (None, [])
+    assert copy.deepcopy([1]) == [1]
+
+
+def test_a_class_of_ones_own_is_read_only_where_it_is_allowed() -> None:
+    """Under the name of its definition, which is longer than the one that it is offered under."""
+    held = model(spec=OWN)._estimator
+    assert type(held).__module__ != OWN_MODEL.rpartition(".")[0]
+    assert type(snapshots.load(snapshots.dump(held), OWN.allow)) is type(held)
+    with pytest.raises(SnapshotError, match="not allowed"):
+        snapshots.load(snapshots.dump(held))
+    with pytest.raises(SnapshotError, match="not allowed"):
+        snapshots.load(named("own_model.bayes", "log", COMMAND), OWN.allow)
+
+
+def test_a_snapshot_of_another_revision_of_its_class_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = taught(OWN)
+    whole = held.snapshot(KEY)
+    model(spec=OWN).restore(whole, KEY)
+    monkeypatch.setattr(type(held._estimator), "revision", 2)
+    with pytest.raises(SnapshotError, match="configuration"):
+        model(spec=OWN).restore(whole, KEY)
+
+
+def test_a_snapshot_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "LARGEST", 1000)
+    with pytest.raises(SnapshotError, match="bound the model"):
+        taught(FOREST).snapshot(KEY)
+
+
+def test_a_model_that_is_full_learns_no_more_and_is_scored_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(held: OnlineModel, first: int, last: int) -> list[float]:
+        answers = []
+        for n in range(first, last):
+            x = {"a": n % 7 / 7, "b": n % 3 / 3}
+            answers.append(held.predict(x))
+            held.score("t", answers[-1], 0.5, n % 7 > 3)
+            held.learn(x, n % 7 > 3)
+        return answers
+
+    monkeypatch.setattr("models.learning.model.FULL", 40_000)
+    whole, cut = model(spec=FOREST), model(spec=FOREST)
+    answers = run(whole, 0, 1600)
+    assert whole.full
+    assert whole.metrics["t"].n == 1600
+    assert answers[-21:] == answers[-42:-21], "it learns no more"
+    first = run(cut, 0, 700)
+    again = model(spec=FOREST)
+    again.restore(cut.snapshot(KEY), KEY)
+    assert first + run(again, 700, 1600) == answers
+    assert again.full
 
 
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x05.", b"\x80\x05\x82\x01.", b"\x80\x05Pname\n.", b"garbage"])

@@ -17,6 +17,7 @@ from streams.commands.running import logs
 from streams.environment import from_environment
 from streams.memory import settle
 from streams.settings import Limits, StreamSettings
+from streams.store import Keep
 from streams.worker import Worker, run
 from tests.live.cluster import Job
 
@@ -43,7 +44,7 @@ def main() -> None:
         key=b"key",
         limits=Limits(records=job.records, examples=job.examples),
         session_s=job.session_s,
-        keep=job.keep,
+        keep=Keep(job.keep),
         learn_every=job.learn_every,
         learn_s=2.0,
     )

@@ -18,7 +18,7 @@ from streams.emitting import encode_example
 from streams.errors import RefusedError
 from streams.lanes import FencedError
 from streams.settings import StreamSettings
-from streams.store import MemoryStore
+from streams.store import Keep, MemoryStore
 from tests.streams.fakes import FakeBroker
 from tests.support import START, Recorded, busy, stream
 
@@ -77,7 +77,7 @@ async def test_a_version_names_one_state() -> None:
     """Examples that are scored and not learned make versions too, and those differ in their figures."""
     made = examples()[:200]
     store, broker = MemoryStore(), FakeBroker(loops=False)
-    work = LearnerPartition(TP, replace(SETTINGS, learn_every=1, keep=1000), store, broker)
+    work = LearnerPartition(TP, replace(SETTINGS, learn_every=1, keep=Keep(1000)), store, broker)
     await work.open()
     await work.process(records(made))
     truth, labels = Learner(busy().engine.model_specs()), Counter[str]()

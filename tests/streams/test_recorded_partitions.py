@@ -32,7 +32,7 @@ from streams.provenance import Provenance
 from streams.publishers import partition_of
 from streams.recorded import Named, recorded_log
 from streams.settings import Limits, StreamSettings
-from streams.store import MemoryStore, Position, Snapshot
+from streams.store import Keep, MemoryStore, Position, Snapshot
 from tests.streams.fakes import FakeBroker
 from tests.support import BUSY, START, busy, make, stream
 
@@ -47,7 +47,7 @@ SETTINGS = StreamSettings(
     clock="event",
     key=KEY.encode(),
     limits=Limits(seconds=600, records=40, outputs=30, timers=20),
-    keep=1000,
+    keep=Keep(1000),
     learn_every=60,
     learn_s=1e9,
 )
@@ -353,7 +353,7 @@ async def test_versions_are_saved_once_and_missing_ones_named(tmp_path: Path) ->
     store = MemoryStore()
     token = await store.take_model("buys")
     for offset in (10, 20, 30):
-        assert await store.save_model(token, "buys", offset - 10 or -1, Snapshot(1, offset, b"%d" % offset), 2)
+        assert await store.save_model(token, "buys", offset - 10 or -1, Snapshot(1, offset, b"%d" % offset), Keep(2))
     kept = KeptModels(tmp_path / "models")
     wanted = [Version("buys", offset) for offset in (10, 20, 30)]
     assert await kept.save(wanted, store) == wanted[:1]

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from models.randomness import hash64
 from streams.embedded import Valkey
 from streams.redis_store import RedisStore, StoreError
-from streams.store import PURGED, Commit, MemoryStore, Meta, Position, Snapshot, Store, Tombstone, Verdict
+from streams.store import PURGED, Commit, Keep, MemoryStore, Meta, Position, Snapshot, Store, Tombstone, Verdict
 
 OK, DONE, FENCED, ROLLED_BACK = Verdict.OK, Verdict.DONE, Verdict.FENCED, Verdict.ROLLED_BACK
 FAR = 9_999_999_999_999
@@ -102,7 +102,7 @@ async def test_who_has_not_taken_is_fenced(store: Store) -> None:
     assert await store.commit(0, batch("", 0)) is FENCED
     assert await store.commit(0, batch("guessed", 0)) is FENCED
     await store.published(0, "", 0, Position(1))
-    assert not await store.save_model("", "buys", -1, Snapshot(1, 1, b""), 3)
+    assert not await store.save_model("", "buys", -1, Snapshot(1, 1, b""), Keep(3))
     assert (await store.take(0)).meta is None
 
 
@@ -344,9 +344,9 @@ async def test_models_are_kept_by_version(store: Store) -> None:
     before = -1
     for version in range(1, 7):
         snapshot = Snapshot(version, 10 * version, b"data,%d,\0\xff" % version)
-        assert await store.save_model(token, "buys", before, snapshot, 3)
+        assert await store.save_model(token, "buys", before, snapshot, Keep(3))
         before = snapshot.offset
-    assert await store.save_model(await store.take_model("churn"), "churn", -1, Snapshot(1, 0, b""), 3)
+    assert await store.save_model(await store.take_model("churn"), "churn", -1, Snapshot(1, 0, b""), Keep(3))
     assert await store.model("buys") == Snapshot(6, 60, b"data,6,\0\xff")
     assert await store.model("buys", 40) == Snapshot(4, 40, b"data,4,\0\xff")
     assert await store.model("buys", 30) is None, "only so many are kept"
@@ -356,29 +356,29 @@ async def test_models_are_kept_by_version(store: Store) -> None:
 
 async def test_a_version_needs_its_predecessor(store: Store) -> None:
     token = await store.take_model("buys")
-    assert not await store.save_model(token, "buys", 0, Snapshot(1, 10, b"1"), 3)
-    assert await store.save_model(token, "buys", -1, Snapshot(1, 10, b"1"), 3)
+    assert not await store.save_model(token, "buys", 0, Snapshot(1, 10, b"1"), Keep(3))
+    assert await store.save_model(token, "buys", -1, Snapshot(1, 10, b"1"), Keep(3))
     for before in (-1, 0, 9, 11):
-        assert not await store.save_model(token, "buys", before, Snapshot(2, 20, b"2"), 3)
+        assert not await store.save_model(token, "buys", before, Snapshot(2, 20, b"2"), Keep(3))
     assert await store.model("buys") == Snapshot(1, 10, b"1")
-    assert await store.save_model(token, "buys", 10, Snapshot(2, 20, b"2"), 3)
+    assert await store.save_model(token, "buys", 10, Snapshot(2, 20, b"2"), Keep(3))
 
 
 async def test_a_version_is_stored_once_where_the_answer_was_lost(store: Store) -> None:
     token = await store.take_model("buys")
     for _ in range(2):
-        assert await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), 3)
-    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"other"), 3)
-    assert await store.save_model(token, "buys", 10, Snapshot(20, 20, b"2"), 3)
-    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), 3)
-    assert not await store.save_model(await store.take_model("churn"), "buys", 10, Snapshot(20, 20, b"2"), 3)
+        assert await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), Keep(3))
+    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"other"), Keep(3))
+    assert await store.save_model(token, "buys", 10, Snapshot(20, 20, b"2"), Keep(3))
+    assert not await store.save_model(token, "buys", -1, Snapshot(10, 10, b"1"), Keep(3))
+    assert not await store.save_model(await store.take_model("churn"), "buys", 10, Snapshot(20, 20, b"2"), Keep(3))
 
 
 async def test_taking_the_models_fences_older_learners(store: Store) -> None:
     older = await store.take_model("buys")
     newer = await store.take_model("buys")
-    assert not await store.save_model(older, "buys", -1, Snapshot(1, 10, b"old"), 3)
-    assert await store.save_model(newer, "buys", -1, Snapshot(1, 10, b"new"), 3)
+    assert not await store.save_model(older, "buys", -1, Snapshot(1, 10, b"old"), Keep(3))
+    assert await store.save_model(newer, "buys", -1, Snapshot(1, 10, b"new"), Keep(3))
     assert await store.model("buys") == Snapshot(1, 10, b"new")
 
 
@@ -466,7 +466,7 @@ async def test_flushall_fences(kept: RedisStore, client: Redis) -> None:
     assert await kept.commit(0, batch(token, 1)) is FENCED
     assert await kept.commit(0, batch(token, 0)) is FENCED
     await kept.published(0, token, 1, Position(10))
-    assert not await kept.save_model(models, "buys", -1, Snapshot(1, 1, b""), 3)
+    assert not await kept.save_model(models, "buys", -1, Snapshot(1, 1, b""), Keep(3))
     assert await client.dbsize() == 0
     assert (await kept.take(0)).meta is None
 
@@ -583,7 +583,7 @@ def take_models(worker: str) -> Ask:
     return ask
 
 
-def save_model(worker: str, before: int, snapshot: Snapshot, keep: int) -> Ask:
+def save_model(worker: str, before: int, snapshot: Snapshot, keep: Keep) -> Ask:
     return lambda store, tokens: store.save_model(tokens.get(f"models {worker}", ""), "buys", before, snapshot, keep)
 
 
@@ -615,7 +615,7 @@ asks = st.one_of(
         workers,
         st.integers(-1, 2),
         st.builds(Snapshot, st.integers(0, 3), st.integers(0, 2), data),
-        st.integers(1, 2),
+        st.builds(Keep, st.integers(1, 3), st.integers(0, 6)),
     ),
     st.builds(lambda offset: lambda store, tokens: store.model("buys", offset), st.none() | st.integers(0, 3)),
     st.builds(lambda on: lambda store, tokens: store.kill(on), st.booleans()),
