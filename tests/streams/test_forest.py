@@ -73,6 +73,7 @@ async def learned(
 ) -> None:
     """The learner learns up to each death and dies there; after the last it stores what it has."""
     log = records(drawn(0, deaths[-1]), 0)
+    broker.events = log
     work = LearnerPartition(LEARNING, stream_settings, store, broker)
     for end in deaths:
         work = LearnerPartition(LEARNING, stream_settings, store, broker)
