@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream lock build clean
+.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -79,6 +79,9 @@ bench-kafka: $(STAMP) ## measure transactions on Apache Kafka
 
 bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
 	@$(BIN)/python -m benchmarks.stream
+
+bench-effect: $(STAMP) ## measure whether the intervals of effects hold the true effect
+	@$(BIN)/python -m benchmarks.effect
 
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml

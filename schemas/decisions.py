@@ -66,7 +66,8 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     arm
         ``treated`` (sent), ``holdout`` (chosen, withheld, consumes caps as a send would) or ``shadow`` (campaign in shadow mode).
     flag
-        Empty, or why the decision must be left out of effect estimates (``mixed_history``).
+        Empty, or why the decision must be left out of the effect of its campaign: ``mixed_history`` (a device with contacts
+        of its own was merged in) or ``global_holdout`` (the person is withheld from every campaign).
     issued_at, expires_at
         Milliseconds UTC, partition time.
     effect_source
@@ -90,6 +91,10 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ``linked``, ``erased``.
     membership
         Of the topic ``segments``: whether the customer ``entered`` or ``left`` the audience that the action names.
+    until
+        End of the attribution window, milliseconds UTC.
+    holdout, global_holdout
+        Probability with which the campaign, and all campaigns together, are withheld from a person.
     """
 
     id: Id
@@ -113,6 +118,9 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: Mapping[str, int] = {}
     flag: Name = ""
     membership: Literal["", "entered", "left"] = ""
+    until: Millis = 0
+    holdout: Probability = 0.0
+    global_holdout: Probability = 0.0
 
     @property
     def channel(self) -> str:

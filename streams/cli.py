@@ -18,6 +18,7 @@ from .commands import (
     common,
     dead_letters,
     demonstrating,
+    effects,
     examples,
     importing,
     playing,
@@ -51,6 +52,7 @@ app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
 app.command("bootstrap")(replaying.bootstrap)
+app.command("effect")(effects.effect)
 app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
 app.command("example")(examples.example)

@@ -10,7 +10,7 @@ from models.policy.reading import Settings
 from models.simulator.config import ShopConfig
 from models.simulator.shop import Shop
 from schemas.base import HOUR_MS
-from schemas.decisions import Decision
+from schemas.decisions import Conversion, Decision
 from schemas.intake import Intake
 
 from .run import Run
@@ -38,12 +38,13 @@ class Loop:
     notes: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.run = Run(self.settings, on_decision=self._decided)
+        self.run = Run(self.settings, on_decision=self._decided, on_conversion=self._converted)
         self.world = Shop(self.shop)
         self.intake = Intake()
         self._sent: list[Decision] = []
         self.log: list[bytes] = []
         self.decisions: list[Decision] = []
+        self.conversions: list[Conversion] = []
         self.keep = False
 
     def _decided(self, decision: Decision) -> None:
@@ -51,6 +52,10 @@ class Loop:
             self._sent.append(decision)
         if self.keep:
             self.decisions.append(decision)
+
+    def _converted(self, conversion: Conversion) -> None:
+        if self.keep:
+            self.conversions.append(conversion)
 
     def live(self, until_ms: int) -> Iterator[tuple[int, list[Decision]]]:
         """Let time go on up to ``until_ms`` (UTC); after each step yields the time and the triggers just issued."""

@@ -256,19 +256,29 @@ class Decider:
             ),
             suppressed=suppressed,
             models={score.name: score.version for score in profile.scores},
-            flag="mixed_history" if profile.mixed else "",
+            flag=self._flag(profile),
             membership="entered" if campaign.audience else "",
+            until=now + campaign.window_ms,
+            holdout=config.holdout,
+            global_holdout=self.campaigns.policy.global_holdout,
         )
         if campaign.audience:
             audiences.entered(draft, campaign, decision)
         draft.decisions.append(decision)
         draft.contact = contacted(
             draft.contact,
-            Contacted(decision.id, config.id, action.channel, now, now + campaign.window_ms, KEY_OF_ARM[arm]),
+            Contacted(decision.id, config.id, action.channel, now, decision.until, KEY_OF_ARM[arm]),
         )
         if arm != "shadow":
             self.ledger.spend(config.id, now, action.cost)
         draft.count(f"decided|{config.id}|{arm}")
+
+    def _flag(self, profile: Profile) -> str:
+        """Why a decision about this person says nothing about its campaign's effect; empty where it does."""
+        if profile.mixed:
+            return "mixed_history"
+        policy = self.campaigns.policy
+        return "global_holdout" if gates.held_out_of_all(self.config.seed, profile.customer, policy) else ""
 
     def _reasons(self, profile: Profile, campaign: Campaign, signal: Signal, now: int) -> tuple[Reason, ...]:
         held = [

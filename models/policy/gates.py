@@ -111,7 +111,12 @@ def held_out(seed: int, person: str, campaign: Campaign, policy: PolicyConfig) -
     >>> held_out(1, "u:1", campaign, PolicyConfig())
     False
     """
-    if policy.global_holdout and uniform(seed, person, "global-holdout") < policy.global_holdout:
+    if held_out_of_all(seed, person, policy):
         return True
     config = campaign.config
     return bool(config.holdout) and uniform(seed, f"{person}|{config.id}", "holdout") < config.holdout
+
+
+def held_out_of_all(seed: int, person: str, policy: PolicyConfig) -> bool:
+    """Whether the person belongs to the global holdout: no campaign ever reaches it."""
+    return bool(policy.global_holdout) and uniform(seed, person, "global-holdout") < policy.global_holdout

@@ -1,0 +1,1 @@
+"""What decisions came to: effects read off holdouts, sample sizes, volumes."""
