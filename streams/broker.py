@@ -180,17 +180,25 @@ class PlainPublisher(_Publisher):
     ----------
     commit
         Commits offsets after the sends.
+    points
+        Called at named points; tests end the process there.
     """
 
     def __init__(
-        self, producer: AIOKafkaProducer, commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
+        self,
+        producer: AIOKafkaProducer,
+        commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
+        points: Callable[[str], None],
     ) -> None:
         super().__init__(producer)
         self._commit = commit
+        self._points = points
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         await within(REQUEST_S, "sending", self._send(outputs))
+        self._points("sent")
         await self._commit({tp: position.offset for tp, position in offsets.items()})
+        self._points("offsets")
 
 
 class Broker:
@@ -236,7 +244,7 @@ class Broker:
             "retry_backoff_ms": 20,  # waits between transactions and after a predecessor's; 100 by default
         }
         if not self.transactions:
-            return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets)
+            return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets, self._points)
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
         )
