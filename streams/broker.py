@@ -10,12 +10,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeVar
 from zlib import crc32
 
+import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
-from . import clients
+from . import clients, repeats
 from .connection import KafkaConnection
 from .errors import BrokerError
 from .outbox import Output
@@ -79,7 +80,12 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class _Publisher:
-    """What both kinds share: filling batches and awaiting every one of them."""
+    """What both kinds share: filling batches and awaiting every one of them.
+
+    ``in_turn``: whether the next batch of a partition waits for the one before.
+    """
+
+    in_turn = False
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
@@ -125,6 +131,8 @@ class _Publisher:
         for output in outputs:
             while not _appended(batch, output):
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
+                if self.in_turn:
+                    await futures[-1]
                 batch = producer.create_batch()
         futures.append(await producer.send_batch(batch, topic, partition=partition))
         return futures
@@ -180,25 +188,42 @@ class PlainPublisher(_Publisher):
     ----------
     commit
         Commits offsets after the sends.
+    sender
+        Asks the broker who writes: see ``repeats.py``.
     points
         Called at named points; tests end the process there.
     """
+
+    in_turn = True  # a batch that comes behind a lost one would make it look like a repeat
 
     def __init__(
         self,
         producer: AIOKafkaProducer,
         commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
+        sender: Callable[[], Awaitable[str]],
         points: Callable[[str], None],
     ) -> None:
         super().__init__(producer)
         self._commit = commit
+        self._ask = sender
+        self._sender = ""
         self._points = points
 
+    async def start(self) -> None:
+        await super().start()
+        self._sender = await self._ask()
+
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await within(REQUEST_S, "sending", self._send(outputs))
+        await within(REQUEST_S, "sending", self._send(map(self._placed, outputs)))
         self._points("sent")
         await self._commit({tp: position.offset for tp, position in offsets.items()})
         self._points("offsets")
+
+    def _placed(self, output: Output) -> Output:
+        if not self._sender or output.offset < 0:
+            return output
+        header = repeats.place(self._sender, output.position)
+        return msgspec.structs.replace(output, headers=(*output.headers, header))
 
 
 class Broker:
@@ -233,7 +258,7 @@ class Broker:
         self.commit_offsets: Callable[[Mapping[TopicPartition, int]], Awaitable[None]] = _commit_nothing
 
     def publisher(self, name: str) -> Publisher:
-        """A publisher of its own for ``name``, a partition of a topic; not started."""
+        """A publisher of its own for ``name``, a partition of a topic as in ``events-0``; not started."""
         common = {
             **self._connection.aiokafka(),
             "acks": "all",
@@ -244,7 +269,9 @@ class Broker:
             "retry_backoff_ms": 20,  # waits between transactions and after a predecessor's; 100 by default
         }
         if not self.transactions:
-            return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets, self._points)
+            return PlainPublisher(
+                AIOKafkaProducer(**common), self.commit_offsets, lambda: self._sender(name), self._points
+            )
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
         )
@@ -287,6 +314,11 @@ class Broker:
         with clients.admin(self._connection) as admin:
             (found,) = admin.describe_topics([topic])
         return len(found["partitions"]), str(found.get("topic_id", ""))
+
+    async def _sender(self, name: str) -> str:
+        topic, _, partition = name.rpartition("-")
+        _, topic_id = await within(REQUEST_S, "a topic", asyncio.to_thread(self._describe, topic))
+        return repeats.sender(topic, int(partition), topic_id)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; raises ``BrokerError`` where it does not exist."""

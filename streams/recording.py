@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition  # type: ignore[import-untyped] 
 from .clients import reader
 from .connection import KafkaConnection
 from .errors import BrokerError, StreamError
+from .repeats import Repeats
 
 Progress = Callable[[int], None]
 """Called with the number of records read so far."""
@@ -55,7 +56,7 @@ class Recording:
         self._ends: dict[TopicPartition, int] = consumer.end_offsets(places)
 
     def lines(self, progress: Progress | None = None) -> Iterator[bytes]:
-        """The values, byte by byte as they are.
+        """The values, byte by byte as they are, without the repeats that the engine passes over as well.
 
         Raises
         ------
@@ -79,7 +80,7 @@ class Recording:
         consumer.assign([place])
         consumer.seek(place, self._starts[place])
         # Tansu tells the first offset of its last batch as the end; what came with the first fetch is told rightly.
-        limit = end
+        limit, repeats = end, Repeats()
         heard = time.monotonic()
         while (at := consumer.position(place)) < limit:
             records = consumer.poll(POLL_MS).get(place, ())
@@ -87,7 +88,9 @@ class Recording:
             for record in records:
                 if record.offset >= limit:
                     return
-                yield self._checked(record.value, place, record.offset)
+                if not repeats.known(record.headers):
+                    repeats.read(record.headers)
+                    yield self._checked(record.value, place, record.offset)
             if consumer.position(place) > at:
                 heard = time.monotonic()
             elif at >= end:

@@ -24,17 +24,19 @@ from schemas.dead_letters import dead_letter
 from schemas.errors import SchemaError
 
 from .emitting import Emitter, encode_example
+from .repeats import Repeats
 from .settings import Limits
 from .store import Loaded, Position
 
 
 class State(Struct, frozen=True, array_like=True):
-    """What a partition knows besides profiles and timers."""
+    """What a partition knows besides profiles and timers; ``senders``: see ``repeats.py``."""
 
     clock: int = 0
     marks: dict[str, int] = {}
     ledger: bytes = b""
     models: dict[str, int] = {}
+    senders: dict[str, tuple[int, int]] = {}
 
 
 class Cut(NamedTuple):
@@ -105,6 +107,7 @@ class Stepper:
         self.partition = Partition(sources=sources)
         self.cache: dict[str, Profile] = {}
         self.versions: dict[str, int] = {}
+        self.repeats = Repeats()
         self.next_due: int | None = 0
         self.counts: Counter[str] = Counter()
         self.steps = 0
@@ -120,6 +123,7 @@ class Stepper:
         else:
             self.engine.decider.ledger.restore(Ledger().snapshot())
         self.versions = dict(state.models)
+        self.repeats = Repeats(state.senders)
         self.cache.clear()
         self.next_due = 0
         return state
@@ -178,7 +182,11 @@ class Stepper:
         stop_at = time.monotonic() + limits.seconds
         for index, line in enumerate(lines):
             offset = line.record.offset
-            emitter.start(offset, n if index == 0 else 0)
+            first = n if index == 0 else 0
+            emitter.start(offset, first)
+            if not first and self.repeats.known(line.record.headers):
+                self.counts["repeat"] += 1
+                continue
             if line.event is None:
                 self._dead(line, emitter)
                 continue
@@ -212,10 +220,12 @@ class Stepper:
                 full = len(emitter.outputs) >= limits.outputs or emitter.bytes >= limits.output_bytes
                 if full or time.monotonic() > stop_at:
                     if event is line.event:
+                        self.repeats.read(line.record.headers)
                         return self._close(Position(offset + 1), index + 1, changed, timers, emitter, examples)
                     return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
             if partition.short_of(self.partition.reach(line.event)):
                 return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
+            self.repeats.read(line.record.headers)
         last = lines[-1].record.offset
         return self._close(Position(last + 1), len(lines), changed, timers, emitter, examples)
 
@@ -243,7 +253,11 @@ class Stepper:
         if self.partition.horizon is not None:
             self.next_due = 0  # there are more due than were loaded
         state = State(
-            self.partition.clock, dict(self.partition.marks), self.engine.decider.ledger.snapshot(), self.versions
+            self.partition.clock,
+            dict(self.partition.marks),
+            self.engine.decider.ledger.snapshot(),
+            self.versions,
+            self.repeats.seen,
         )
         return Cut(pos, done, state, changed, timers, emitter, examples)
 

@@ -85,9 +85,8 @@ def install(broker: Shared, store: Valkey, tmp_path: Path) -> Iterator[Install]:
         name = f"t{uuid4().hex[:10]}"
         folder = tmp_path / name
         folder.mkdir()
-        job = Job(
-            broker.bootstrap, store.url, name, f"{name}-", campaigns, transactions=broker.transactions, **settings
-        )  # type: ignore[arg-type]
+        settings["transactions"] = broker.transactions
+        job = Job(broker.bootstrap, store.url, name, f"{name}-", campaigns, **settings)  # type: ignore[arg-type]  # what a test says
         made.append(Installation(job, partitions, folder))
         return made[-1]
 
