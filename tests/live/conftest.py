@@ -56,7 +56,7 @@ def kafka() -> Iterator[KafkaServer | Elsewhere]:
         yield Elsewhere(address)
         return
     if reason := missing():
-        pytest.fail(f"RAPPORT_REQUIRE_KAFKA is 1, but {reason}", pytrace=False)
+        pytest.fail(f"RAPPORT_REQUIRE_KAFKA is 1, but {'; '.join(reason)}", pytrace=False)
     with KafkaServer() as server:
         yield server
 
