@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
-from . import clients
+from . import clients, repeats
 from .connection import KafkaConnection
 from .errors import BrokerError
 from .publishers import REQUEST_S, NoAnswerError, PlainPublisher, Publisher, TransactionalPublisher, within
@@ -62,7 +62,7 @@ class Broker:
         self.commit_offsets: Callable[[Mapping[TopicPartition, int]], Awaitable[None]] = _commit_nothing
 
     def publisher(self, name: str) -> Publisher:
-        """A publisher of its own for ``name``, a partition of a topic; not started."""
+        """A publisher of its own for ``name``, a partition of a topic as in ``events-0``; not started."""
         common = {
             **self._connection.aiokafka(),
             "acks": "all",
@@ -73,7 +73,9 @@ class Broker:
             "retry_backoff_ms": 20,  # waits between transactions and after a predecessor's; 100 by default
         }
         if not self.transactions:
-            return PlainPublisher(AIOKafkaProducer(**common), self.commit_offsets)
+            return PlainPublisher(
+                AIOKafkaProducer(**common), self.commit_offsets, lambda: self._sender(name), self._points
+            )
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS
         )
@@ -108,6 +110,11 @@ class Broker:
         with clients.admin(self._connection) as admin:
             (found,) = admin.describe_topics([topic])
         return len(found["partitions"]), str(found.get("topic_id", ""))
+
+    async def _sender(self, name: str) -> str:
+        topic, _, partition = name.rpartition("-")
+        _, topic_id = await within(REQUEST_S, "a topic", asyncio.to_thread(self._describe, topic))
+        return repeats.sender(topic, int(partition), topic_id)
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has; raises ``BrokerError`` where it does not exist."""

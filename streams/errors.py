@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from schemas.errors import printable
+
+LOG_WIDTH = 300
+
 
 class StreamError(Exception):
     """Something outside this process that cannot be used as asked.
@@ -40,6 +46,24 @@ class RefusedError(StreamError):
 
 class TopicError(StreamError):
     """A topic that is missing, or laid out so that the engine must not use it."""
+
+
+class ServerError(StreamError):
+    """A server of our own that cannot be started, or died.
+
+    Parameters
+    ----------
+    log
+        What the server said last, where it said something.
+
+    >>> print(ServerError("valkey", "its end at its start", "read what it said last", ["Out of memory"]))
+    valkey: found its end at its start; read what it said last
+      Out of memory
+    """
+
+    def __init__(self, where: str, found: str, remedy: str, log: Sequence[str] = ()) -> None:
+        self.log = tuple(printable(line, LOG_WIDTH) for line in log)
+        super().__init__(where, found, "\n  ".join((remedy, *self.log)))
 
 
 def system_reason(error: OSError | ValueError) -> str:

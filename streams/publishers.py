@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 from zlib import crc32
 
+import msgspec
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from . import repeats
 from .errors import BrokerError
 from .outbox import Output
 from .store import Position
@@ -64,7 +66,12 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class _Publisher:
-    """What both kinds share: filling batches and awaiting every one of them."""
+    """What both kinds share: filling batches and awaiting every one of them.
+
+    ``in_turn``: whether the next batch of a partition waits for the one before.
+    """
+
+    in_turn = False
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
@@ -110,6 +117,8 @@ class _Publisher:
         for output in outputs:
             while not _appended(batch, output):
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
+                if self.in_turn:
+                    await futures[-1]
                 batch = producer.create_batch()
         futures.append(await producer.send_batch(batch, topic, partition=partition))
         return futures
@@ -165,14 +174,39 @@ class PlainPublisher(_Publisher):
     ----------
     commit
         Commits offsets after the sends.
+    sender
+        Asks the broker who writes: see ``repeats.py``.
+    points
+        Called at named points; tests end the process there.
     """
 
+    in_turn = True  # a batch that comes behind a lost one would make it look like a repeat
+
     def __init__(
-        self, producer: AIOKafkaProducer, commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]]
+        self,
+        producer: AIOKafkaProducer,
+        commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
+        sender: Callable[[], Awaitable[str]],
+        points: Callable[[str], None],
     ) -> None:
         super().__init__(producer)
         self._commit = commit
+        self._ask = sender
+        self._sender = ""
+        self._points = points
+
+    async def start(self) -> None:
+        await super().start()
+        self._sender = await self._ask()
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await within(REQUEST_S, "sending", self._send(outputs))
+        await within(REQUEST_S, "sending", self._send(map(self._placed, outputs)))
+        self._points("sent")
         await self._commit({tp: position.offset for tp, position in offsets.items()})
+        self._points("offsets")
+
+    def _placed(self, output: Output) -> Output:
+        if not self._sender or output.offset < 0:
+            return output
+        header = repeats.place(self._sender, output.position)
+        return msgspec.structs.replace(output, headers=(*output.headers, header))

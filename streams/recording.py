@@ -11,6 +11,7 @@ from .clients import reader
 from .connection import KafkaConnection
 from .errors import BrokerError, StreamError
 from .log_reader import Record, extents, through
+from .repeats import Repeats
 
 Progress = Callable[[int], None]
 """Called with the number of records read so far."""
@@ -61,7 +62,7 @@ class Recording:
         self.starts = {place.partition: extent.start for place, extent in self._reach.items()}
 
     def lines(self, progress: Progress | None = None) -> Iterator[bytes]:
-        """The values, byte by byte as they are.
+        """The values, byte by byte as they are, without the repeats that the engine passes over as well.
 
         Raises
         ------
@@ -72,7 +73,11 @@ class Recording:
         """
         count = 0
         for place, extent in self._reach.items():
+            repeats = Repeats()
             for record in through(self._consumer, place, extent):
+                if repeats.known(record.headers):
+                    continue
+                repeats.read(record.headers)
                 count += 1
                 yield _checked(record)
                 if progress is not None:

@@ -35,7 +35,7 @@ class Stack:
 
     Raises
     ------
-    EmbeddedError, StreamError
+    ServerError, StreamError
         Where a part does not come up; says which, and its last words.
     """
 

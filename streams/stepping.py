@@ -25,6 +25,7 @@ from schemas.dead_letters import dead_letter
 from schemas.errors import SchemaError
 
 from .emitting import Emitter, encode_example
+from .repeats import Repeats
 from .settings import Limits
 from .store import Loaded, Position
 
@@ -36,6 +37,8 @@ class State(Struct, frozen=True, array_like=True):
     ----------
     erased_until
         From then on (partition time, milliseconds UTC) no tombstone counts any more; 0 where nobody was erased.
+    senders
+        See ``repeats.py``.
     """
 
     clock: int = 0
@@ -43,6 +46,7 @@ class State(Struct, frozen=True, array_like=True):
     ledger: bytes = b""
     models: dict[str, int] = {}
     erased_until: int = 0
+    senders: dict[str, tuple[int, int]] = {}
 
 
 class Cut(NamedTuple):
@@ -116,6 +120,7 @@ class Stepper:
         self.partition = Partition(sources=sources)
         self.cache: dict[str, Profile] = {}
         self.versions: dict[str, int] = {}
+        self.repeats = Repeats()
         self.next_due: int | None = 0
         self.erased_until = 0
         self._erased = False
@@ -135,6 +140,7 @@ class Stepper:
             self.engine.decider.ledger.restore(Ledger().snapshot())
         self.versions = dict(state.models)
         self.erased_until = state.erased_until
+        self.repeats = Repeats(state.senders)
         self.cache.clear()
         self.next_due = 0
         return state
@@ -198,7 +204,11 @@ class Stepper:
         stop_at = time.monotonic() + limits.seconds
         for index, line in enumerate(lines):
             offset = line.record.offset
-            emitter.start(offset, n if index == 0 else 0)
+            first = n if index == 0 else 0
+            emitter.start(offset, first)
+            if not first and self.repeats.known(line.record.headers):
+                self.counts["repeat"] += 1
+                continue
             if line.event is None:
                 self._dead(line, emitter)
                 continue
@@ -234,10 +244,12 @@ class Stepper:
                 full = len(emitter.outputs) >= limits.outputs or emitter.bytes >= limits.output_bytes
                 if full or time.monotonic() > stop_at:
                     if event is line.event:
+                        self.repeats.read(line.record.headers)
                         return self._close(Position(offset + 1), index + 1, changed, timers, emitter, examples)
                     return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
             if partition.short_of(self.partition.reach(line.event)):
                 return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
+            self.repeats.read(line.record.headers)
         last = lines[-1].record.offset
         return self._close(Position(last + 1), len(lines), changed, timers, emitter, examples)
 
@@ -276,6 +288,7 @@ class Stepper:
             self.engine.decider.ledger.snapshot(),
             self.versions,
             self.erased_until,
+            self.repeats.seen,
         )
         erased, self._erased = self._erased, False
         return Cut(pos, done, state, changed, timers, emitter, examples, erased)

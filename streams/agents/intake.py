@@ -121,8 +121,8 @@ class IntakePartition:
         now = at - MARGIN_MS
         if stable < 0 or stable > self._next + 1 or now <= self._ticked or self._publisher is None:
             return
+        # of no record, and not to be taken for one
         emitter = Emitter(self._settings.prefix, "rapport/intake", examples=False)
-        emitter.start(self._next, 0)
         for partition in range(self._partitions):
             emitter.event(tick(now, "wall", self._via), partition)
         await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 import redis
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # it ships no types
+from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
 from kafka.errors import KafkaError  # type: ignore[import-untyped]  # it ships no types
 
 from models.draft import Step
@@ -29,8 +29,9 @@ from schemas.codec import decode_event, encode_conversion, encode_decision
 from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver, Unlinked
 from schemas.routing import RAW_TOPICS
-from streams import topics
+from streams import clients, log_reader, topics
 from streams.environment import kafka_from_environment
+from streams.log_reader import Record
 from streams.player import Player
 from streams.redis_store import key
 from streams.topic_plan import TopicPlan
@@ -124,31 +125,12 @@ class Installation:
 
     def values(self, topic: str) -> list[bytes]:
         """All values of a topic under ``read_committed``, partition by partition."""
-        return [record.value for record in self.records(topic)]
+        return [record.value or b"" for record in self.records(topic)]
 
-    def records(self, topic: str) -> list[Any]:
+    def records(self, topic: str) -> list[Record]:
         """All records of a topic under ``read_committed``, partition by partition."""
-        reader = KafkaConsumer(
-            **self.connection.kafka_python(),
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-        )
-        try:
-            name = self.job.prefix + topic
-            tps = [TopicPartition(name, p) for p in sorted(reader.partitions_for_topic(name))]
-            reader.assign(tps)
-            ends = reader.end_offsets(tps)
-            reader.seek_to_beginning()
-            found: dict[Any, list[Any]] = {tp: [] for tp in tps}
-            until = time.monotonic() + 20
-            while any(reader.position(tp) < ends[tp] for tp in tps):
-                assert time.monotonic() < until, "a reader is stalled"
-                for tp, records in reader.poll(timeout_ms=200).items():
-                    found[tp] += records
-            return [record for tp in tps for record in found[tp]]
-        finally:
-            reader.close()
+        with clients.reader(self.connection) as reader:
+            return list(log_reader.whole(reader, self.job.prefix + topic))
 
     def key(self, partition: int | str, name: str) -> str:
         """A key of the store."""
@@ -161,24 +143,17 @@ class Installation:
 
     def settled(self) -> bool:
         """Whether all raw records are in the log, and all of the log is in the state and on the topics."""
-        admin = KafkaAdminClient(**self.connection.kafka_python())
-        reader = KafkaConsumer(**self.connection.kafka_python())
-        try:
-            raw = [
-                TopicPartition(self.job.prefix + topic, p)
-                for topic in self.job.raw
-                for p in reader.partitions_for_topic(self.job.prefix + topic)
-            ]
-            ends = reader.end_offsets(raw)
+        names = [self.job.prefix + topic for topic in self.job.raw]
+        with clients.reader(self.connection) as reader:
+            raw = [TopicPartition(name, p) for name in names for p in reader.partitions_for_topic(name)]
+            ends = {tp: extent.most for tp, extent in log_reader.extents(reader, raw).items()}
+        with clients.admin(self.connection) as admin:
             committed = _offsets(admin, self.job.app)
-        finally:
-            admin.close()
-            reader.close()
         if any(committed.get(tp, 0) < end for tp, end in ends.items()):
             return False
         last = {}
         for record in self.records("events"):
-            last[record.partition] = record.offset
+            last[record.origin.partition] = record.origin.offset
         return all(
             self.position(p) > last.get(p, -1) and not self.redis.exists(self.key(p, "outbox"))
             for p in range(self.partitions)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import msgspec
-import pytest
 
 from models.profile.profile import Profile
 from schemas.codec import encode_event
 from schemas.events import AnyEvent
 from schemas.identity import HandedOver, Linked
-from streams.embedded import Valkey
-from tests.live.cluster import Installation, Job
-from tests.live.kafka import Elsewhere, KafkaServer
+from tests.live.cluster import Installation
+from tests.live.truth import told
 from tests.support import BUSY, stream
 
-pytestmark = pytest.mark.kafka
+Install = Callable[..., Installation]
 
 # No condition on a score, for models learn from other examples in another order; and budgets are kept per partition.
 RULES = BUSY.replace("budget_per_day = 0.05\n", "").replace("churn.late >= 0.2", "idle_days >= 2")
@@ -55,7 +52,7 @@ def run(installation: Installation, workers: int) -> tuple[dict[str, Profile], l
         installation.started(worker)
     installation.play(lines(), only="clickstream")
     installation.wait()
-    decisions = sorted(map(decided, installation.values("decisions")))
+    decisions = sorted(map(decided, told(installation, "decisions")))
     profiles = {customer: known(profile) for customer, profile in installation.profiles().items()}
     timers = installation.timers()
     for worker in started:
@@ -63,18 +60,12 @@ def run(installation: Installation, workers: int) -> tuple[dict[str, Profile], l
     return profiles, decisions, timers
 
 
-def test_more_partitions_and_workers_change_nothing(kafka: KafkaServer | Elsewhere, tmp_path: Path) -> None:
-    with Valkey(tmp_path / "valkey") as store:
-        results = []
-        for name, partitions, workers in (("one", 1, 1), ("six", 6, 3)):
-            folder = tmp_path / name
-            folder.mkdir()
-            prefix = f"scale-{tmp_path.name}-{name}-"
-            job = Job(kafka.bootstrap, store.url, prefix + "app", prefix, RULES, raw=("clickstream",))
-            with Installation(job, partitions, folder) as installation:
-                results.append(run(installation, workers))
-        (profiles, decisions, timers), (profiles6, decisions6, timers6) = results
-        assert sum("treated" in value for value in decisions) > 20
-        assert decisions6 == decisions
-        assert profiles6 == profiles
-        assert timers6 == timers
+def test_more_partitions_and_workers_change_nothing(install: Install) -> None:
+    results = []
+    for partitions, workers in ((1, 1), (6, 3)):
+        results.append(run(install(partitions, RULES, raw=("clickstream",)), workers))
+    (profiles, decisions, timers), (profiles6, decisions6, timers6) = results
+    assert sum("treated" in value for value in decisions) > 20
+    assert decisions6 == decisions
+    assert profiles6 == profiles
+    assert timers6 == timers

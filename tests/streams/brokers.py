@@ -28,7 +28,7 @@ def running(kind: str, folder: Path) -> Iterator[KafkaConnection]:
         return
     if reason := missing():
         if os.environ.get("RAPPORT_REQUIRE_KAFKA") == "1":
-            pytest.fail(f"RAPPORT_REQUIRE_KAFKA is 1, but {reason}", pytrace=False)
-        pytest.skip(reason)
+            pytest.fail(f"RAPPORT_REQUIRE_KAFKA is 1, but {'; '.join(reason)}", pytrace=False)
+        pytest.skip("; ".join(reason))
     with KafkaServer() as server:
         yield KafkaConnection((server.bootstrap,))

@@ -12,8 +12,9 @@ from aiokafka.structs import ConsumerRecord
 
 from streams.broker import Broker, Log
 from streams.errors import BrokerError
-from streams.outbox import Output
+from streams.outbox import Headers, Output
 from streams.publishers import Publisher
+from streams.repeats import place
 from streams.store import Position
 
 
@@ -59,10 +60,10 @@ class FakeBroker(Broker):
         self.down = False
         self.publishers: list[_Publisher] = []
 
-    def append(self, value: bytes, at: int, key: bytes = b"") -> None:
+    def append(self, value: bytes, at: int, key: bytes = b"", headers: Headers = ()) -> None:
         """Write a record to the log."""
         self.events.append(
-            ConsumerRecord("events", 0, len(self.events), at, 0, key, value, None, len(key), len(value), ())
+            ConsumerRecord("events", 0, len(self.events), at, 0, key, value, None, len(key), len(value), headers)
         )
 
     def publisher(self, name: str) -> Publisher:
@@ -92,7 +93,8 @@ class FakeBroker(Broker):
         for output in outputs:
             self.sent[output.topic].append(output)
             if output.topic == "events" and self.loops:
-                self.append(output.value, output.at, output.key)
+                headers = output.headers if self.transactions else (*output.headers, place("0", output.position))
+                self.append(output.value, output.at, output.key, headers)
         for tp, position in offsets.items():
             before = self.offsets.get(tp, Position(0))
             if position < before:

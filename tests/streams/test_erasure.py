@@ -30,6 +30,7 @@ from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linke
 from streams.broker import Log
 from streams.checkpoint import EnginePartition
 from streams.embedded import Valkey
+from streams.outbox import Headers
 from streams.publishers import partition_of
 from streams.redis_store import RedisStore
 from streams.run import Run
@@ -60,11 +61,11 @@ class Cluster(FakeBroker):
         super().__init__()
         self.logs: list[list[ConsumerRecord]] = [[] for _ in range(partitions)]
 
-    def append(self, value: bytes, at: int, key: bytes = b"") -> None:
+    def append(self, value: bytes, at: int, key: bytes = b"", headers: Headers = ()) -> None:
         """Write a record to the log."""
         p = partition_of(key, len(self.logs))
         log = self.logs[p]
-        log.append(ConsumerRecord("events", p, len(log), at, 0, key, value, None, len(key), len(value), ()))
+        log.append(ConsumerRecord("events", p, len(log), at, 0, key, value, None, len(key), len(value), headers))
 
     def tick(self, at: int) -> None:
         """Time for every partition."""

@@ -26,7 +26,7 @@ from streams import checkpoint, outbox
 from streams.checkpoint import EnginePartition
 from streams.errors import RefusedError
 from streams.lanes import TRANSIENT, FencedError, ReopenError
-from streams.outbox import Output
+from streams.outbox import Headers, Output
 from streams.publishers import Publisher
 from streams.settings import Limits, StreamSettings
 from streams.store import Commit, MemoryStore, Meta, Position, Tombstone, Verdict
@@ -248,7 +248,7 @@ class World:
         last = self.finish(limits)
         assert self.store.wrong == []
         assert self.broker.wrong == []
-        wanted = undisturbed(tuple((record.value, record.timestamp, record.key) for record in self.broker.events))
+        wanted = undisturbed(tuple((r.value, r.timestamp, r.key, r.headers) for r in self.broker.events))
         given = self.broker.sent
         for topic in sorted({*given, *wanted.sent}):
             records = [record_of(one) for one in given.get(topic, [])]
@@ -295,7 +295,7 @@ class Outcome(NamedTuple):
 
 
 @lru_cache(16)
-def undisturbed(events: tuple[tuple[bytes, int, bytes], ...]) -> Outcome:
+def undisturbed(events: tuple[tuple[bytes, int, bytes, Headers], ...]) -> Outcome:
     """The outcome of a log that is there as a whole, for one worker that nothing happens to."""
     world = World()
     try:
