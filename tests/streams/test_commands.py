@@ -190,7 +190,7 @@ def test_no_input_reaches_the_terminal_as_markup_or_control_code(
             "unknown field `global_holdot`; remove it or correct its spelling",
         ),
         ('mode = "live"', 'mode = "on"', 27, "mode: Invalid enum value 'on'; use one of:"),
-        ('signal = "churn_risk"', 'signal = "churned"', 42, "unknown signal 'churned'; use one of: cart_left"),
+        ('signal = "churn_risk"', 'signal = "churn"', 42, "unknown signal 'churn'; use one of: joined"),
         ("spent >= 30", "spend >= 30", 45, "unknown fact 'spend'; use one of:"),
         ("spent >= 30", "spent => 30", 45, 'write "fact >= number"'),
         ('id = "churn-risk"', 'id = "cart-abandonment"', 41, "line 25 has this one"),
