@@ -18,8 +18,11 @@ TIMER = "silence"
 
 def arm(draft: Draft, config: EngineConfig) -> None:
     """Wait for the next moment, where none is waited for or a nearer one has come into sight."""
+    held, churn = draft.due(TIMER), config.churn
+    nearest = days_ms(min(churn.cadence_min_days, churn.horizon_days))
+    if held and churn.activity == "any" and held <= draft.activity.at + nearest:
+        return
     due = _next(draft.view(), config, draft.now)
-    held = draft.due(TIMER)
     if due and (not held or due < held):
         draft.set_timer(TIMER, due)
 

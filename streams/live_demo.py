@@ -92,11 +92,15 @@ class LiveShop:
             self._store.close()
 
     def _drain(self, reader: Any, started: float) -> None:
-        """Until the engine has come to the shop's present, and a moment longer."""
+        """Until the engine has come to the shop's present and all that it sent is here, and a moment longer."""
         until = time.monotonic() + CATCH_UP_S
-        while self._reached() < self.world.now_ms and time.monotonic() < until:
+        while (self._working() or _behind(reader)) and time.monotonic() < until:
             self._arrived(reader, 0.1, started)
-        self._arrived(reader, 1.0, started)
+        self._arrived(reader, 0.5, started)
+
+    def _working(self) -> bool:
+        """Whether the engine is behind the shop's present, or has outputs that are not on their topics yet."""
+        return self._reached() < self.world.now_ms or bool(self._store.exists(key(self.app, 0, "outbox")))
 
     def _reached(self) -> int:
         """Partition time as it is stored, milliseconds UTC."""
@@ -124,3 +128,11 @@ class LiveShop:
                 self.first_after_s = time.monotonic() - started
             if left <= 0:
                 return arrived
+
+
+def _behind(reader: Any) -> bool:
+    """Whether there may be triggers that were not read."""
+    partitions = reader.assignment()
+    return not partitions or any(
+        (end := reader.highwater(partition)) is None or reader.position(partition) < end for partition in partitions
+    )
