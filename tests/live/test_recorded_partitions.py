@@ -25,6 +25,18 @@ from tests.support import BUSY
 pytestmark = pytest.mark.kafka
 
 PARTITIONS = 3
+EARLY = "".join(
+    f"""
+[engine.models.{name}]
+min_labels = 20
+[engine.models.{name}.estimator]
+name = "river.linear_model.LogisticRegression"
+params = {{optimizer = {{class = "models.learning.adagrad.AdaGrad", lr = 0.05}}}}
+"""
+    for name in ("buys", "churn", "engagement")
+)
+"""Models answer after few labels, so that a short run rests on them."""
+CAMPAIGNS = BUSY + EARLY
 TOPICS = ("offers", "nudges", "leads", "replies", "recommendations")
 
 
@@ -34,7 +46,7 @@ def installation(
 ) -> Iterator[Installation]:
     name = f"t{uuid4().hex[:10]}"
     with Valkey(tmp_path_factory.mktemp("valkey")) as store:
-        job = Job(kafka.bootstrap, store.url, name, f"{name}-", BUSY, records=60, session_s=3.0, keep=500)
+        job = Job(kafka.bootstrap, store.url, name, f"{name}-", CAMPAIGNS, records=60, session_s=3.0, keep=500)
         with Installation(job, PARTITIONS, tmp_path) as one:
             yield one
 
@@ -87,7 +99,7 @@ def test_each_partitions_recorded_log_gives_what_its_workers_decided(installatio
     installation.wait()
     installation.stop(second)
 
-    (installation.folder / "busy.toml").write_text(BUSY)
+    (installation.folder / "busy.toml").write_text(CAMPAIGNS)
     decided = installation.records("decisions")
     triggered = {topic: installation.records(topic) for topic in TOPICS}
     answered = set()
