@@ -15,6 +15,7 @@ import aiokafka
 import faust
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
@@ -143,7 +144,14 @@ class Consumer(stock.Consumer):
         if not leases:
             await asyncio.sleep(POLL_S / 2)
             return
-        fetched = await self._getmany(set(leases), POLL_S)
+        try:
+            fetched = await self._getmany(set(leases), POLL_S)
+        except NoOffsetForPartitionError:
+            # Assigned anew a moment ago, which forgets positions, and read before that is known here.
+            for tp in leases:
+                if (lane := lanes.of(_plain(tp))) is not None:
+                    lane.seek = True
+            return
         for tp, records in fetched.items():
             if not self.flow_active or app.consumer_generation_id != generation:
                 return

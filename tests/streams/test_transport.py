@@ -11,6 +11,8 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer.fetcher import FetchError
+from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import ConsumerRecord
 
 from streams.app import App, bare, hand_over
@@ -102,16 +104,26 @@ async def read(app: faust.App, seen: Seen, done: Callable[[], bool]) -> Seen:
     return seen
 
 
+async def fill(address: str) -> None:
+    """Make the topic, with records in each partition."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=address)
+    await admin.start()
+    await admin.create_topics([NewTopic("records", PARTITIONS, 1)])
+    await admin.close()
+    await write(address)
+
+
+async def write(address: str) -> None:
+    """Write records to each partition."""
+    async with AIOKafkaProducer(bootstrap_servers=address) as producer:
+        for number in range(RECORDS):
+            await producer.send("records", str(number).encode(), partition=number % PARTITIONS)
+        await producer.flush()
+
+
 async def test_the_same_records_in_the_same_order_as_the_stock_driver(tmp_path: Path) -> None:
     with Broker(tmp_path) as broker:
-        admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
-        await admin.start()
-        await admin.create_topics([NewTopic("records", PARTITIONS, 1)])
-        await admin.close()
-        async with AIOKafkaProducer(bootstrap_servers=broker.address) as producer:
-            for number in range(RECORDS):
-                await producer.send("records", str(number).encode(), partition=number % PARTITIONS)
-            await producer.flush()
+        await fill(broker.address)
         app, seen, works = batching(broker.address)
         mine = await read(app, seen, lambda: sum(map(len, seen.values())) >= RECORDS)
         other, theirs = stock(broker.address)
@@ -119,3 +131,31 @@ async def test_the_same_records_in_the_same_order_as_the_stock_driver(tmp_path: 
         assert dict(mine) == dict(theirs)
         assert sum(work.batches for work in works) < RECORDS / 10
         assert isinstance(app.lanes, Lanes)
+
+
+async def test_a_consumer_that_forgot_its_positions_is_told_them_again(tmp_path: Path) -> None:
+    """As in a rebalance, when a fetch comes between the new assignment and its being known to the lanes."""
+    with Broker(tmp_path) as broker:
+        await fill(broker.address)
+        app, seen, _ = batching(broker.address)
+        more: list[asyncio.Task[None]] = []
+
+        def forget() -> None:
+            """What aiokafka does to a partition that it was assigned, and that nobody has committed for."""
+            consumer: Any = app.consumer
+            for tp in consumer.assignment():
+                consumer._thread._ensure_consumer()._fetcher._records[TopicPartition(tp.topic, tp.partition)] = (
+                    FetchError(error=NoOffsetForPartitionError(tp), backoff=0.1)
+                )
+
+        def done() -> bool:
+            consumer: Any = app.consumer
+            if not more and sum(map(len, seen.values())) >= RECORDS:
+                consumer._thread.thread_loop.call_soon_threadsafe(forget)
+                more.append(asyncio.create_task(write(broker.address)))
+            return sum(map(len, seen.values())) >= 2 * RECORDS
+
+        mine = await read(app, seen, done)
+        assert {p: [offset for offset, _ in found] for p, found in mine.items()} == {
+            p: list(range(2 * RECORDS // PARTITIONS)) for p in range(PARTITIONS)
+        }
