@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
+.PHONY: help install demo test test-all test-kafka test-live check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ test-all: $(STAMP) ## run every test, the slow and the live ones too
 
 test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPORT_KAFKA=host:port takes a given cluster)
 	@RAPPORT_REQUIRE_KAFKA=1 $(BIN)/python -m pytest -m kafka
+
+test-live: $(STAMP) ## run the same tests of the stream on the embedded broker and store (needs nothing else)
+	@$(BIN)/python -m pytest -m 'live and not kafka'
 
 check: lint types imports doctest coverage ## run everything that must hold before a commit
 

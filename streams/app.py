@@ -31,11 +31,14 @@ class App(faust.App):
         Where the cluster is; credentials are in it, not in Faust's URL.
     lanes
         One for each assigned partition.
+    transactions
+        Whether the broker has them.
     """
 
     kafka: KafkaConnection
     lanes: Lanes
     broker_: Broker
+    transactions: bool
 
     def _create_directories(self) -> None:
         """None: they are for Faust's tables, and would be made in the working directory."""
@@ -62,7 +65,7 @@ def bare(kafka: KafkaConnection, settings: StreamSettings) -> App:
         key_serializer="raw",
         value_serializer="raw",
     )
-    app.kafka = kafka
+    app.kafka, app.transactions = kafka, settings.transactions
     return app
 
 

@@ -59,6 +59,7 @@ class Broker:
         self._admin: AIOKafkaAdminClient | None = None
         self._reader: AIOKafkaConsumer | None = None
         self._lock = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self.commit_offsets: Callable[[Mapping[TopicPartition, int]], Awaitable[None]] = _commit_nothing
 
     def publisher(self, name: str) -> Publisher:
@@ -74,7 +75,7 @@ class Broker:
         }
         if not self.transactions:
             return PlainPublisher(
-                AIOKafkaProducer(**common), self.commit_offsets, lambda: self._sender(name), self._points
+                AIOKafkaProducer(**common), self.commit_offsets, lambda: self._sender(name), self._points, self._turn
             )
         producer = AIOKafkaProducer(
             **common, transactional_id=f"{self._group}-{name}", transaction_timeout_ms=TRANSACTION_MS

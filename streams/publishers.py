@@ -178,6 +178,9 @@ class PlainPublisher(_Publisher):
         Asks the broker who writes: see ``repeats.py``.
     points
         Called at named points; tests end the process there.
+    turn
+        Held while sending: where several write to a partition at once, the embedded broker can show readers a later
+        batch before an earlier one.
     """
 
     in_turn = True  # a batch that comes behind a lost one would make it look like a repeat
@@ -188,8 +191,10 @@ class PlainPublisher(_Publisher):
         commit: Callable[[Mapping[TopicPartition, int]], Awaitable[None]],
         sender: Callable[[], Awaitable[str]],
         points: Callable[[str], None],
+        turn: asyncio.Lock,
     ) -> None:
         super().__init__(producer)
+        self._turn = turn
         self._commit = commit
         self._ask = sender
         self._sender = ""
@@ -200,7 +205,8 @@ class PlainPublisher(_Publisher):
         self._sender = await self._ask()
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
-        await within(REQUEST_S, "sending", self._send(map(self._placed, outputs)))
+        async with self._turn:
+            await within(REQUEST_S, "sending", self._send(map(self._placed, outputs)))
         self._points("sent")
         await self._commit({tp: position.offset for tp, position in offsets.items()})
         self._points("offsets")

@@ -8,24 +8,29 @@ acks and commits are off on these topics. Readers are ``read_committed``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 import aiokafka
 import faust
+import structlog
 from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import NoOffsetForPartitionError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
 from .connection import KafkaConnection
 from .lanes import Batch, Lanes
 
+log = structlog.get_logger(__name__)
+
 POLL_S = 0.05
 REVOKE_S = 2.0
 FETCH_WAIT_MS = 250
+HOLE_S = 5.0
 
 
 class BatchSchema(faust.Schema[Any, Any]):
@@ -98,6 +103,7 @@ class Consumer(stock.Consumer):
         super().__init__(*args, **kwargs)
         self._reconciled: object = None
         self._fetched: dict[TP, int] = {}
+        self._holes: dict[TP, tuple[int, float]] = {}
 
     @property
     def lanes(self) -> Lanes:
@@ -155,10 +161,33 @@ class Consumer(stock.Consumer):
         for tp, records in fetched.items():
             if not self.flow_active or app.consumer_generation_id != generation:
                 return
+            if tp in leases and not cast(Any, self.app).transactions:
+                records = await self._whole(tp, records)
             if records and tp in leases:
                 lease, start = leases[tp]
                 end = self._fetched[tp] = records[-1].offset + 1
                 yield tp, self._message(tp, Batch(lease, start, end, records))
+
+    async def _whole(self, tp: TP, records: list[ConsumerRecord]) -> list[ConsumerRecord]:
+        """The records up to the first hole, which is read again until it is filled.
+
+        Where several write to a partition, the embedded broker can show a later batch before an earlier one. A hole that
+        stays is none of those. With transactions their markers leave holes.
+        """
+        start = self._fetched[tp]
+        count = contiguous([record.offset for record in records], start)
+        if count == len(records):
+            return records
+        at, now = start + count, time.monotonic()
+        found, since = self._holes.get(tp, (-1, now))
+        if found != at:
+            self._holes[tp] = (at, now)
+            log.info("reads again", topic=tp.topic, partition=tp.partition, missing=at)
+        elif now - since > HOLE_S:
+            log.warning("a hole in a topic", topic=tp.topic, partition=tp.partition, missing=at)
+            return records
+        await cast(ConsumerThread, self._thread).seek_to(tp, at)
+        return records[:count]
 
     async def _seek_lane(self, tp: TP, offset: int) -> None:
         await cast(ConsumerThread, self._thread).seek_to(tp, offset)
@@ -182,6 +211,17 @@ class Consumer(stock.Consumer):
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+
+def contiguous(offsets: Sequence[int], start: int) -> int:
+    """How many of these ascending offsets follow each other from ``start`` on.
+
+    >>> contiguous([4, 5, 7], 4), contiguous([5], 4), contiguous([], 4)
+    (2, 0, 0)
+    """
+    if offsets and offsets[0] == start and offsets[-1] - start == len(offsets) - 1:
+        return len(offsets)
+    return next((count for count, offset in enumerate(offsets) if offset != start + count), len(offsets))
 
 
 def _plain(tp: Any) -> TopicPartition:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.consumer.fetcher import FetchError
@@ -50,9 +51,9 @@ class Recorder:
     async def close(self) -> None: ...
 
 
-def batching(address: str) -> tuple[App, Seen, list[Recorder]]:
+def batching(address: str, transactions: bool = False) -> tuple[App, Seen, list[Recorder]]:
     seen: Seen = defaultdict(list)
-    app = bare(KafkaConnection((address,)), StreamSettings(app="batching", session_s=3.0))
+    app = bare(KafkaConnection((address,)), StreamSettings(app="batching", session_s=3.0, transactions=transactions))
     works: list[Recorder] = []
 
     def make(tp: TopicPartition) -> Recorder:
@@ -159,3 +160,27 @@ async def test_a_consumer_that_forgot_its_positions_is_told_them_again(tmp_path:
         assert {p: [offset for offset, _ in found] for p, found in mine.items()} == {
             p: list(range(2 * RECORDS // PARTITIONS)) for p in range(PARTITIONS)
         }
+
+
+async def send(address: str, sender: int, batches: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=address, acks="all", linger_ms=0) as producer:
+        for number in range(batches):
+            batch = producer.create_batch()
+            for part in range(3):
+                batch.append(key=None, value=b"%d,%d,%d" % (sender, number, part), timestamp=None)
+            await (await producer.send_batch(batch, "records", partition=0))
+
+
+@pytest.mark.live  # the broker does so about once in ten thousand batches
+async def test_a_batch_that_the_broker_shows_late_is_not_passed_over(tmp_path: Path) -> None:
+    senders, batches = 6, 3_000
+    with Broker(tmp_path) as broker:
+        admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
+        await admin.start()
+        await admin.create_topics([NewTopic("records", 1, 1)])
+        await admin.close()
+        app, seen, _ = batching(broker.address)
+        writing = asyncio.gather(*(send(broker.address, sender, batches) for sender in range(senders)))
+        await read(app, seen, lambda: writing.done() and seen[0][-1][0] == senders * batches * 3 - 1)
+        await writing
+        assert [offset for offset, _ in seen[0]] == list(range(senders * batches * 3))
