@@ -5,6 +5,7 @@ A broker without transactions may repeat a trigger with its id: see ``truth.py``
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -50,20 +51,29 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(install: Install, point: 
 
 
 def test_workers_that_come_and_go_lose_and_double_nothing(install: Install) -> None:
+    """One ends in order, one is halted past its session and woken, and then killed; all while events come."""
     installation = install(records=60, session_s=1.5)
+    lines = shop()
+    parts = [lines[len(lines) * part // 4 : len(lines) * (part + 1) // 4] for part in range(4)]
     first = installation.start()
     installation.started(first)
-    installation.play(shop())
+    installation.play(parts[0])
     second = installation.start()
     installation.started(second)
-    time.sleep(1)
+    installation.play(parts[1])
     installation.stop(first)
     third = installation.start()
     installation.started(third)
+    installation.play(parts[2])
+    second.send_signal(signal.SIGSTOP)
+    installation.play(parts[3])
+    time.sleep(2 * installation.job.session_s)  # what is tested: that the others go on without it
+    second.send_signal(signal.SIGCONT)
+    time.sleep(1)
     second.kill()
     installation.wait()
     installation.stop(third)
-    same_as_truth(installation, shop())
+    same_as_truth(installation, lines)
 
 
 def test_merges_between_partitions_survive_kills(install: Install) -> None:
