@@ -23,7 +23,7 @@ from models.simulator.uplift import observe
 from schemas.base import DAY_MS
 from streams.closed_loop import Loop
 
-CUSTOMERS, DAYS = 600, 60
+CUSTOMERS, DAYS = 300, 60
 ALPHA = 0.05
 # browse: messages move people; order: at twice the strength; cart: a placebo, its true effect is 0
 STRENGTHS = (("browse", 1.0), ("order", 2.0), ("cart", 0.0))

@@ -15,6 +15,7 @@ from models.simulator.config import SimulationError
 from schemas.errors import SchemaError
 
 from .commands import (
+    backtesting,
     common,
     dead_letters,
     demonstrating,
@@ -52,6 +53,7 @@ app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
 app.command("bootstrap")(replaying.bootstrap)
+app.command("backtest")(backtesting.backtest)
 app.command("effect")(effects.effect)
 app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
