@@ -19,9 +19,10 @@ from schemas.base import DAY_MS, Event
 from schemas.decisions import Decision
 from schemas.intake import Intake, IntakeOptions
 
+from .line_files import Progress
 from .replay import figures
 from .run import Run
-from .sources import Progress, Sources
+from .sources import Sources
 
 RELATIVE = 0.1
 POWER = 0.8
