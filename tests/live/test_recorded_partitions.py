@@ -111,7 +111,7 @@ def test_each_partitions_recorded_log_gives_what_its_workers_decided(installatio
         assert log["adopted"] > 5
         found = (out / "decisions.jsonl").read_bytes().splitlines()
         assert found == of(decided, partition)
-        assert len(found) > 50
+        assert len(found) > 20
         triggers = (out / "triggers.jsonl").read_bytes().splitlines()
         for topic, records in triggered.items():
             assert [line for line in triggers if json.loads(line)["topic"] == topic] == of(records, partition), topic

@@ -29,13 +29,14 @@ def lines() -> Iterator[bytes]:
 
 
 def known(profile: Profile) -> Profile:
-    """A profile without what models said."""
+    """A profile without what models said, and without when the score made a lead ready."""
     replace = msgspec.structs.replace
     pendings = tuple(
         replace(pending, targets=tuple(replace(target, p=0.0, null=0.0) for target in pending.targets))
         for pending in profile.pendings
     )
-    return replace(profile, pendings=pendings, scores=tuple(replace(s, p=0.0, version=0) for s in profile.scores))
+    scores = tuple(replace(s, p=0.0, version=0) for s in profile.scores)
+    return replace(profile, pendings=pendings, scores=scores, marks=replace(profile.marks, lead_at=0))
 
 
 def decided(value: bytes) -> str:
