@@ -77,7 +77,7 @@ class Named:
     >>> from schemas.codec import encode_event
     >>> from schemas.control import NOBODY, tick
     >>> at = {"occurred_at": 0, "received_at": 0}
-    >>> record = ModelPublished(id="m", customer=NOBODY, model="buys", version=70, **at)
+    >>> record = ModelPublished(id="m", customer=NOBODY + "*", model="buys", version=70, **at)
     >>> named = Named()
     >>> len(list(named.watch(map(encode_event, (tick(0), record, record)))))
     3
