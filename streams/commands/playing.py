@@ -59,7 +59,7 @@ def play(
 ) -> None:
     """Play event files into the raw topics, as if the events happened now.
 
-    The engine must run on the same clock as the player: rapport run --clock event.
+    The engine must run on the same clock as the player: rapport worker --clock event.
 
     Example: rapport play shop.jsonl.gz --speed 3600x --kafka 127.0.0.1:9092
 
