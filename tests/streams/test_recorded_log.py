@@ -17,9 +17,12 @@ from schemas.codec import encode_conversion, encode_decision, encode_event
 from schemas.control import ModelPublished, tick
 from schemas.decisions import Conversion, Decision
 from schemas.events import AnyEvent
+from streams import provenance
 from streams.connection import KafkaConnection
 from streams.embedded import Broker
 from streams.errors import BrokerError
+from streams.ports import free_port
+from streams.provenance import Provenance
 from streams.recorded import recorded_log
 from streams.recording import RecordingError, recording
 from streams.run import Run
@@ -200,3 +203,21 @@ def test_a_partition_that_is_missing_is_said(kafka: KafkaConnection) -> None:
     fill(kafka, "small", [[], []])
     with pytest.raises(BrokerError, match="small: found no partition 2; name one of 0 to 1: --partition"):
         recorded(kafka, "small", 2)
+
+
+def test_what_record_keeps_of_a_log_that_names_models(kafka: KafkaConnection, rapport: Rapport, tmp_path: Path) -> None:
+    fill(kafka, "m-events", [[encode_event(tick(START))], [encode_event(tick(START)), encode_event(PUBLISHED)]])
+    log = tmp_path / "log.jsonl.gz"
+    command = ("record", "m-events", "--partition", 1, "--kafka", kafka.address)
+    left_out = rapport(*command, "-o", log, "--no-models")
+    assert (left_out.code, "1 model versions that it names are left out" in left_out.err) == (0, True)
+    assert provenance.read(str(log)) == Provenance(topic="m-events", partition=1, partitions=2, start=0, records=2)
+    piped = rapport(*command)
+    assert (piped.code, "the model versions that it names go nowhere: write --models" in piped.err) == (0, True)
+    log.unlink()
+    away = rapport(*command, "-o", log, "--redis", f"redis://127.0.0.1:{free_port('the store')}/0")
+    assert (away.code, "or leave model versions out: --no-models" in away.err) == (1, True)
+    assert log.exists(), "the log itself is complete"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl.gz", "log.provenance.json"]
+    both = rapport(*command, "-o", log, "--no-models", "--models", tmp_path)
+    assert (both.code, "it contradicts --models" in both.err) == (2, True)
