@@ -1,5 +1,6 @@
 """Whatever the bytes, reading ends in events or in one dead letter, soon, and without repeating personal content."""
 
+import gc
 import json
 import time
 from decimal import Decimal
@@ -324,9 +325,14 @@ def test_far_future_is_held_to_arrival_or_refused() -> None:
     ids=lambda raw: f"{raw[:30].decode()} ({len(raw)})",
 )
 def test_costly_records_cost_little(raw: bytes) -> None:
-    started = time.process_time()
-    intake.read(raw, ARRIVAL, "o")
-    assert time.process_time() - started < 0.25
+    gc.disable()  # what a collection of all that other tests have left takes is no cost of the record
+    try:
+        started = time.process_time()
+        intake.read(raw, ARRIVAL, "o")
+        taken = time.process_time() - started
+    finally:
+        gc.enable()
+    assert taken < 0.25
     check(raw)
 
 

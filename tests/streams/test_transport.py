@@ -68,7 +68,7 @@ def batching(address: str, transactions: bool = False) -> tuple[App, Seen, list[
     return app, seen, works
 
 
-def stock(address: str) -> tuple[faust.App, Seen]:
+def stock(address: str, folder: Path) -> tuple[faust.App, Seen]:
     seen: Seen = defaultdict(list)
     app = faust.App(
         "stock",
@@ -82,6 +82,7 @@ def stock(address: str) -> tuple[faust.App, Seen]:
         broker_heartbeat_interval=1.0,
         stream_recovery_delay=0.0,
         autodiscover=False,
+        datadir=str(folder),
     )
 
     async def agent(stream: Any) -> None:
@@ -127,7 +128,7 @@ async def test_the_same_records_in_the_same_order_as_the_stock_driver(tmp_path: 
         await fill(broker.address)
         app, seen, works = batching(broker.address)
         mine = await read(app, seen, lambda: sum(map(len, seen.values())) >= RECORDS)
-        other, theirs = stock(broker.address)
+        other, theirs = stock(broker.address, tmp_path / "stock")
         await read(other, theirs, lambda: sum(map(len, theirs.values())) >= RECORDS)
         assert dict(mine) == dict(theirs)
         assert sum(work.batches for work in works) < RECORDS / 10
