@@ -64,25 +64,25 @@ def read(paths: Iterable[Path]) -> Recorded:
     """
     firsts, ends, unsent = FirstDecisions(), [], []
     for path in paths:
-        before = firsts.latest
-        firsts.latest = 0
+        latest = 0
         file = path / DECISIONS if path.is_dir() else path
         for number, line in enumerate(read_byte_lines(file), 1):
             if line and not line.isspace():
-                _take(line, firsts, str(file), number)
+                latest = max(latest, _take(line, firsts, str(file), number))
         metrics = _metrics(path)
-        ends.append((metrics and metrics.input.last_at) or firsts.latest)
-        firsts.latest = max(before, firsts.latest)
+        ends.append((metrics and metrics.input.last_at) or latest)
         if metrics is not None and not metrics.outcomes:
             unsent.append(str(path))
     return Recorded(firsts, max(ends, default=0), tuple(unsent))
 
 
-def _take(line: bytes, firsts: FirstDecisions, file: str, number: int) -> None:
+def _take(line: bytes, firsts: FirstDecisions, file: str, number: int) -> int:
+    """Take a line in; returns when what it tells happened, milliseconds UTC."""
     try:
         if _kind.decode(line).kind == "conversion":
-            firsts.converted(decode_conversion(line))
-            return
+            conversion = decode_conversion(line)
+            firsts.converted(conversion)
+            return conversion.occurred_at
         decision = decode_decision(line)
     except (SchemaError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FileError(file, f"no decision ({error})", REMEDY, number) from error
@@ -90,6 +90,7 @@ def _take(line: bytes, firsts: FirstDecisions, file: str, number: int) -> None:
         found = "a decision without the end of its attribution window, as earlier versions wrote it"
         raise FileError(file, found, "replay again with this version", number)
     firsts.decided(decision)
+    return decision.issued_at
 
 
 def _metrics(path: Path) -> _Metrics | None:

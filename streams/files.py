@@ -155,8 +155,13 @@ def write_lines(path: str | Path, lines: Iterable[bytes], *, stdout: BinaryIO | 
     return count
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, remedy: str = "") -> None:
     """Write a file, and the folder that it lies in: under its name it is whole or not there.
+
+    Parameters
+    ----------
+    remedy
+        What to do where it cannot be written, in place of the usual.
 
     Raises
     ------
@@ -171,7 +176,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise _unwritable(str(path), error) from error
+        raise _unwritable(str(path), error, remedy) from error
 
 
 class _Writer(Protocol):
@@ -309,5 +314,6 @@ def _compressor(suffix: str, raw: BinaryIO) -> contextlib.AbstractContextManager
     return contextlib.nullcontext(raw)
 
 
-def _unwritable(name: str, error: OSError) -> FileError:
-    return FileError(name, error.strerror or str(error), "check the path, its permissions and the space on its disk")
+def _unwritable(name: str, error: OSError, remedy: str = "") -> FileError:
+    usual = "check the path, its permissions and the space on its disk"
+    return FileError(name, error.strerror or str(error), remedy or usual)

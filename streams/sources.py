@@ -64,6 +64,11 @@ class Sources:
         self.first_at: int | None = None
         self.last_at = 0
 
+    @property
+    def failed(self) -> bool:
+        """Whether a file could not be read to its end, or had records and none of them was usable."""
+        return bool(self.broken) or bool(self.records and not self.events)
+
     def open(self) -> None:
         """Open every file, as ``LineFiles.open`` does."""
         self._files.open()

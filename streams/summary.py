@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from schemas.base import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from schemas.errors import printable
 
 from .replay import Report
+from .tables import figures_table
 
 WIDEST = 500
 SHOWN = 3
@@ -50,13 +50,6 @@ def _title(console: Console, text: str, explained: str = "") -> None:
         _say(console, explained, "dim")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", header_style="dim", overflow="fold")
-    return table
-
-
 def _head(report: Report, console: Console) -> None:
     given = report.metrics["input"]
     console.print()
@@ -82,7 +75,7 @@ def _funnel(metrics: dict[str, Any], console: Console) -> None:
     if not any(reached.values()):
         return
     _title(console, "Funnel: journeys that reached each stage")
-    table = _table("stage", "journeys", "of the stage before", "dropped out")
+    table = figures_table("stage", "journeys", "of the stage before", "dropped out")
     before: int | None = None
     for stage, count in reached.items():
         share = "" if before is None else f"{count / before:.1%}" if before else "-"
@@ -108,7 +101,7 @@ def _campaigns(report: Report, console: Console) -> None:
         console, "Triggers by campaign", "goals: how many of the treated / of the held out reached the campaign's goal"
     )
     shadow = any(config.mode == "shadow" for config in campaigns)
-    table = _table(
+    table = figures_table(
         "campaign", "triggers", "held out", *(["shadow"] * shadow), "suppressed", "goals: treated", "held out"
     )
     for config in campaigns:
@@ -131,7 +124,7 @@ def _suppressed(metrics: dict[str, Any], console: Console) -> None:
     if not suppressed:
         return
     _title(console, "Suppressed, by the first gate that stopped them")
-    table = _table("reason", *suppressed)
+    table = figures_table("reason", *suppressed)
     for reason in sorted({reason for reasons in suppressed.values() for reason in reasons}):
         table.add_row(reason, *(f"{counts[reason]:,}" if reason in counts else "" for counts in suppressed.values()))
     console.print(table)
@@ -146,7 +139,7 @@ def _models(report: Report, console: Console) -> None:
         "Models: each prediction scored before its label was learned",
         "null: log loss of the plain rate; lift: top tenth; answers: model or rule by now",
     )
-    table = _table("target", "labels", "rate", "log loss", "null", "AUC", "ECE", "lift", "answers")
+    table = figures_table("target", "labels", "rate", "log loss", "null", "AUC", "ECE", "lift", "answers")
     for target, f in models.items():
         better = f["log_loss"] < f["null_log_loss"]
         table.add_row(

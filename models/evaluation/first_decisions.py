@@ -73,11 +73,9 @@ class FirstDecisions:
         self._reached: dict[str, int] = {}
         self._shadow: dict[str, set[str]] = {}
         self.goals: dict[str, str] = {}
-        self.latest = 0
 
     def decided(self, decision: Decision) -> None:
         """Take in a decision of any arm."""
-        self.latest = max(self.latest, decision.issued_at)
         if decision.arm == "shadow":
             self._shadow.setdefault(decision.campaign, set()).add(decision.customer)
             return
@@ -87,7 +85,6 @@ class FirstDecisions:
 
     def converted(self, conversion: Conversion) -> None:
         """Take in a goal reached."""
-        self.latest = max(self.latest, conversion.occurred_at)
         at = self._reached.get(conversion.decision, conversion.occurred_at)
         self._reached[conversion.decision] = min(at, conversion.occurred_at)
         self.goals[conversion.campaign] = conversion.goal

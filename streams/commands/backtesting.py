@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from models.evaluation.volume import Daily
 from schemas.base import DAY_MS
 from streams.backtest import Backtest, Options, Planned, Report, Size
+from streams.files import STDIO
+from streams.tables import figures_table
 
 from . import common
 from .replaying import INTERRUPTED, Currency, Files, Unsorted, Zone
@@ -74,12 +75,12 @@ def backtest(
     with common.bytes_read(list(files), lambda: work.sources.events) as progress:
         report = work.run(progress)
     if as_json:
-        common.say(msgspec.json.encode(_plain(report, weekly, level)).decode())
+        common.written(STDIO, [msgspec.json.encode(_plain(report, weekly, level))])
     else:
         _show(report, weekly, level, ignore_arrival)
     if report.stopped:
         raise typer.Exit(INTERRUPTED)
-    if report.sources.broken or (report.sources.records and not report.sources.events):
+    if report.sources.failed:
         raise typer.Exit(1)
 
 
@@ -150,16 +151,9 @@ def _show(report: Report, weekly: int, level: float, ignored: bool) -> None:
     common.say(f"\n{NO_EFFECT}", "yellow")
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", header_style="dim", overflow="fold")
-    return table
-
-
 def _volumes(report: Report) -> None:
     common.say("\nSent, by UTC day", "bold")
-    table = _table("campaign", "sent", "mean a day", "median", "peak", "on", "held out", "shadow")
+    table = figures_table("campaign", "sent", "mean a day", "median", "peak", "on", "held out", "shadow")
     for one in report.campaigns:
         name = one.campaign if one.mode == "live" else f"{one.campaign} ({one.mode})"
         table.add_row(name, *_counts(one.sent), f"{one.held_out.total:,}", f"{one.shadow.total:,}")
@@ -195,7 +189,7 @@ def _suppressed(report: Report, ignored: bool) -> None:
     if not suppressed:
         return
     common.say("\nSuppressed, by the first gate that stopped them", "bold")
-    table = _table("reason", *suppressed)
+    table = figures_table("reason", *suppressed)
     for reason in sorted({reason for reasons in suppressed.values() for reason in reasons}):
         table.add_row(reason, *(f"{counts[reason]:,}" if reason in counts else "" for counts in suppressed.values()))
     common.out.print(table)
@@ -215,7 +209,7 @@ def _samples(report: Report, level: float) -> None:
         f"is over\npersons and days until an effect shows (level {level:.4g}, power .8): with one look at the end, and with looks at any time",
         "dim",
     )
-    table = _table(
+    table = figures_table(
         "campaign",
         "treated",
         "held out",

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
 from models.evaluation import effect as effects
 from models.evaluation.effect import Arm, Effect
 from models.evaluation.first_decisions import ALL
 from streams.effects import Recorded, read
+from streams.files import STDIO
+from streams.tables import figures_table
 
 from . import common
 
@@ -63,8 +64,8 @@ def effect(
 
     Exit code: 0 read, whatever the verdict; 1 a file cannot be read; 2 wrong options.
     """
-    recorded = read(paths or [Path("rapport-out")])
     asked = _moment(at)
+    recorded = read(paths or [Path("rapport-out")])
     now = recorded.last_at if asked is None else min(asked, recorded.last_at)
     found = {
         campaign: effects.read(recorded.firsts.rows(campaign, now), 1 - level, gain)
@@ -72,7 +73,7 @@ def effect(
     }
     shadow = {campaign: recorded.firsts.shadowed(campaign) for campaign in found}
     if as_json:
-        common.say(_json(found, shadow, recorded, now, level))
+        common.written(STDIO, [_json(found, shadow, recorded, now, level)])
         return
     _show(found, shadow, recorded, now, level)
     for folder in recorded.unsent:
@@ -99,7 +100,7 @@ def _when(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _json(found: dict[str, Effect], shadow: dict[str, int], recorded: Recorded, now: int, level: float) -> str:
+def _json(found: dict[str, Effect], shadow: dict[str, int], recorded: Recorded, now: int, level: float) -> bytes:
     campaigns = {}
     for campaign, one in found.items():
         fields: dict[str, Any] = {
@@ -114,7 +115,7 @@ def _json(found: dict[str, Effect], shadow: dict[str, int], recorded: Recorded, 
             "excluded": _excluded(one, shadow[campaign]),
         }
         campaigns[campaign] = fields
-    return msgspec.json.encode({"at": now, "level": level, "unsent": recorded.unsent, "campaigns": campaigns}).decode()
+    return msgspec.json.encode({"at": now, "level": level, "unsent": recorded.unsent, "campaigns": campaigns})
 
 
 def _arms(one: Effect) -> tuple[tuple[str, Arm], ...]:
@@ -135,11 +136,9 @@ def _show(found: dict[str, Effect], shadow: dict[str, int], recorded: Recorded, 
         f"the goal counts however it was reached.\nIntervals hold at {level:.4g} over all looks together.",
         "dim",
     )
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for index, column in enumerate(
-        ("campaign", "treated", "reached goal", "held out", "reached goal", "difference", "interval", "open")
-    ):
-        table.add_column(column, justify="right" if index else "left", header_style="dim", overflow="fold")
+    table = figures_table(
+        "campaign", "treated", "reached goal", "held out", "reached goal", "difference", "interval", "open"
+    )
     for campaign, one in found.items():
         cells = [cell for _, arm in _arms(one) for cell in (f"{arm.persons:,}", _share(arm))]
         difference = "-" if one.difference is None else _points(one.difference)

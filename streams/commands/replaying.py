@@ -11,7 +11,7 @@ import typer
 
 from models.errors import SnapshotError
 from streams import saved, summary
-from streams.files import FileError
+from streams.files import FileError, write_whole
 from streams.recorded import RecordedLog, recorded_log
 from streams.replay import Options, Replay
 
@@ -169,7 +169,8 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
     if options.out is not None:
         said.append(f"written to {options.out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
     if save is not None and report.complete:
-        _write(save, saved.snapshot(report.run, options.key))
+        state_of_run = saved.snapshot(report.run, options.key)
+        write_whole(save, state_of_run, "name a place that can be written: --save FILE")
         said.append(f"state of {report.run.customers:,} customers written to {save}")
     elif save is not None:
         said.append(f"{save} not written: the run is not complete")
@@ -178,7 +179,7 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
         common.say(line)
     if report.stopped:
         raise typer.Exit(INTERRUPTED)
-    if report.sources.broken or (report.sources.records and not report.sources.events):
+    if report.sources.failed:
         raise typer.Exit(1)
     if report.inexact:
         raise typer.Exit(INEXACT)
@@ -190,19 +191,6 @@ def _check(save: Path) -> None:
     if save.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         found = "a folder" if save.is_dir() else f"no folder {folder} that can be written"
         raise FileError(str(save), found, "name a file in a folder that can be written: --save FILE")
-
-
-def _write(save: Path, data: bytes) -> None:
-    """Whole or not at all, so that a state is never left half written."""
-    partial = save.with_name(f".{save.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        partial.replace(save)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise FileError(
-            str(save), error.strerror or str(error), "name a place that can be written: --save FILE"
-        ) from error
 
 
 def _read(path: Path | None) -> bytes | None:
