@@ -8,43 +8,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from models.policy.reading import Settings, read
 from models.profile.profile import ORIGINS_MAX, Profile, encode
 from models.profile.tombstone import is_tombstone
 from schemas.base import DAY_MS, HOUR_MS, Event
-from schemas.clickstream import FormSubmitted, PageViewed
+from schemas.clickstream import PageViewed
 from schemas.control import tick
-from schemas.feedback import MessageReceived, ProductReviewed
-from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Identified, Linked, Unlinked
+from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linked, Unlinked
 from schemas.outcomes import ContactSuppressed, DecisionExposed, OutcomeReported
-from tests.support import BUSY, START, Recorded, add, busy, make, order, stream
-
-VERA, PHONE, LAPTOP = "u:vera.lindt", "a:9f2c-phone", "a:77aa-laptop"
-
-
-def brief(days: float = 2) -> Settings:
-    """Tombstones that are kept for days only."""
-    return read(BUSY.replace("seed = 7", f"seed = 7\nerasure_days = {days}", 1))
-
-
-def life(at: int) -> list[Event]:
-    """A user with two devices, from the first click to an order, with something of everything that a profile holds."""
-    return [
-        make(PageViewed, at, PHONE),
-        add(at + 1, PHONE),
-        make(PageViewed, at + 2, LAPTOP),
-        make(FormSubmitted, at + 3, LAPTOP, contact=True, request=True),
-        make(Linked, at + 10, PHONE, user=VERA),
-        make(Identified, at + 11, VERA, email=True, timezone="Europe/Paris"),
-        make(ConsentChanged, at + 12, VERA, granted=False, scope="sms"),
-        make(ConsentChanged, at + 13, VERA, granted=True, scope="email"),
-        make(Linked, at + 20, LAPTOP, user=VERA),
-        order(at + 21, VERA),
-        make(PageViewed, at + 22, PHONE),
-        make(ProductReviewed, at + 23, VERA, product="p", rating=2, text="Vera was here"),
-        make(MessageReceived, at + 24, LAPTOP, text="Vera was here"),
-        add(at + 25, VERA, product="q"),
-    ]
+from tests.support import START, Recorded, add, busy, make, order, stream
+from tests.vera import LAPTOP, PHONE, VERA, life, remembered
 
 
 def erased(customer: str, at: int, number: int = 0) -> ErasureRequested:
@@ -192,7 +164,7 @@ def test_a_tombstone_runs_out() -> None:
     at = START + DAY_MS
     until = at + 2 * DAY_MS
     log = [*life(START), erased(VERA, at), make(ConsentChanged, at, VERA, granted=False, scope="*")]
-    recorded = Recorded(brief()).feed([*log, make(PageViewed, until - 1, "u:other")])
+    recorded = Recorded(remembered(2)).feed([*log, make(PageViewed, until - 1, "u:other")])
     recorded.feed([order(at, VERA, number="1")])
     assert is_tombstone(recorded.profile(VERA))
     recorded.feed([tick(until)])
@@ -204,7 +176,7 @@ def test_a_tombstone_runs_out() -> None:
 
 def test_who_is_back_loses_the_mark_when_its_time_is_over() -> None:
     at = START + DAY_MS
-    recorded = Recorded(brief()).feed([*life(START), erased(VERA, at), order(at + HOUR_MS, VERA)])
+    recorded = Recorded(remembered(2)).feed([*life(START), erased(VERA, at), order(at + HOUR_MS, VERA)])
     recorded.feed([make(PageViewed, at, VERA, id="1"), make(PageViewed, at + 2 * DAY_MS - 1, VERA, id="2")])
     assert (recorded.profile(VERA).erased_at, recorded.profile(VERA).activity.events) == (at, 2)
     recorded.feed([make(PageViewed, at + 2 * DAY_MS, VERA, id="3"), make(PageViewed, at, VERA, id="4")])
@@ -228,10 +200,10 @@ def test_a_run_that_goes_on_knows_the_erased(cut: int, days: int) -> None:
         order(at - 5, VERA, number="later still"),
         add(START + 40 * DAY_MS + 1, PHONE),
     ]
-    whole = Recorded(brief(days)).feed(log, START + 60 * DAY_MS)
-    first = Recorded(brief(days)).feed(log[:cut])
+    whole = Recorded(remembered(days)).feed(log, START + 60 * DAY_MS)
+    first = Recorded(remembered(days)).feed(log[:cut])
     saved = first.run.snapshot(b"key")
-    second = Recorded(brief(days))
+    second = Recorded(remembered(days))
     second.run.restore(saved, b"key")
     assert second.run.snapshot(b"key") == saved
     second.feed(log[cut:], START + 60 * DAY_MS)
@@ -248,7 +220,7 @@ moments = st.integers(0, 40)
 @given(st.lists(st.tuples(st.sampled_from("peelLco"), people, people, moments), max_size=40), st.sampled_from([1, 400]))
 def test_no_message_leads_in_a_circle(told: list[tuple[str, str, str, int]], days: int) -> None:
     """Whatever happens in whatever order, an event leads to few messages, and theirs lead to none but an answer."""
-    recorded = Recorded(brief(days))
+    recorded = Recorded(remembered(days))
     most = 0
     for number, (kind, customer, other, hours) in enumerate(told):
         at, name = START + hours * HOUR_MS, f"e{number}"

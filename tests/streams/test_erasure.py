@@ -17,16 +17,14 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from models.learning.snapshots import seal
-from models.policy.reading import Settings, read
 from models.profile import profile as profiles
 from models.profile.profile import Profile
 from models.profile.tombstone import is_tombstone, named
 from schemas.base import DAY_MS, HOUR_MS, Event
-from schemas.clickstream import FormSubmitted, PageViewed
+from schemas.clickstream import PageViewed
 from schemas.codec import decode_event, encode_decision, encode_event
 from schemas.control import tick
-from schemas.feedback import MessageReceived, ProductReviewed
-from schemas.identity import ConsentChanged, ErasureRequested, HandedOver, Linked, Unlinked
+from schemas.identity import ErasureRequested, HandedOver, Linked, Unlinked
 from streams.broker import Log
 from streams.checkpoint import EnginePartition
 from streams.embedded import Valkey
@@ -39,10 +37,11 @@ from streams.settings import Limits, StreamSettings
 from streams.stepping import State
 from streams.store import MemoryStore, Position, Store
 from streams.tombstones import pseudonyms
+from tests import vera
 from tests.streams.fakes import FakeBroker
-from tests.support import BUSY, START, add, busy, make, order, stream
+from tests.support import START, add, busy, make, order, stream
+from tests.vera import LAPTOP, PHONE, VERA
 
-VERA, PHONE, LAPTOP = "u:vera.lindt", "a:9f2c-phone", "a:beef-laptop"
 IDS = [name[2:].encode() for name in (VERA, PHONE, LAPTOP)]
 ERASED_AT = START + 12 * DAY_MS
 _apps = (f"erasure-{number}" for number in count())
@@ -132,26 +131,15 @@ class World:
 
 
 def settings(days: float = 400, examples: int = 5_000, key: bytes = b"secret") -> StreamSettings:
-    engine: Settings = read(BUSY.replace("seed = 7", f"seed = 7\nerasure_days = {days}", 1))
+    engine = vera.remembered(days)
     limits = Limits(seconds=600, records=5, outputs=9, timers=3, examples=examples)
     return StreamSettings(engine=engine, raw=(), clock="event", limits=limits, key=key, learning="inline")
 
 
 def life(at: int) -> list[Event]:
-    """A user with two devices; timers, predictions, contacts, consents and texts."""
+    """Vera's, and what comes days later: timers, predictions and contacts."""
     return [
-        make(PageViewed, at, PHONE),
-        add(at + 1, PHONE),
-        make(PageViewed, at + 2, LAPTOP),
-        make(FormSubmitted, at + 3, LAPTOP, contact=True, request=True),
-        make(Linked, at + 10, PHONE, user=VERA),
-        make(ConsentChanged, at + 12, VERA, granted=False, scope="sms"),
-        make(Linked, at + 20, LAPTOP, user=VERA),
-        order(at + 21, VERA),
-        make(PageViewed, at + 22, PHONE),
-        make(ProductReviewed, at + 23, VERA, product="p", rating=2, text="Vera was here"),
-        make(MessageReceived, at + 24, LAPTOP, text="Vera was here"),
-        add(at + 25, VERA, product="q"),
+        *vera.life(at),
         make(PageViewed, at + 3 * DAY_MS, PHONE),
         order(at + 8 * DAY_MS, VERA),
         add(at + 8 * DAY_MS + 1, VERA),
