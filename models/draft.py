@@ -164,6 +164,11 @@ class Draft:
                 return due
         return 0
 
+    def kinds(self, prefix: str) -> list[str]:
+        """The kinds of timers that are set now and begin with ``prefix``."""
+        timers = self.timers if self.timers is not None else dict(self.before.timers)
+        return [kind for kind in timers if kind.startswith(prefix)]
+
     def set_timer(self, kind: str, due: int) -> None:
         """Set the timer of ``kind``, in place of an earlier one; 0 takes it away."""
         if self.due(kind) == due:

@@ -49,7 +49,7 @@ class EnginePartition:
     ----------
     tp
         The partition of ``events``.
-    crash
+    points
         Called at named points with their name; tests end the process there.
     """
 
@@ -59,13 +59,13 @@ class EnginePartition:
         settings: StreamSettings,
         store: Store,
         broker: Broker,
-        crash: Callable[[str], None] = lambda point: None,
+        points: Callable[[str], None] = lambda point: None,
     ) -> None:
         self._tp = tp
         self._settings = settings
         self._store = store
         self._broker = broker
-        self._crash = crash
+        self._points = points
         self._publisher: Publisher | None = None
         self._publishing: asyncio.Task[None] | None = None
         self._token, self._seq, self._topic = "", 0, ""
@@ -87,7 +87,7 @@ class EnginePartition:
         """
         settings, store, p = self._settings, self._store, self._tp.partition
         taken = await store.take(p)
-        self._crash("taken")
+        self._points("taken")
         publisher = self._broker.publisher(f"{self._tp.topic}-{p}")
         self._publisher = publisher  # first, so that one that does not start is given up as well
         await publisher.start()
@@ -182,7 +182,7 @@ class EnginePartition:
             cut = stepper.cut(lines, n)
         self.stages.count += cut.done
         self._watch.look()
-        self._crash("stepped")
+        self._points("stepped")
         return cut
 
     async def _adopt(self, published: ModelPublished) -> None:
@@ -232,7 +232,7 @@ class EnginePartition:
             raise FencedError(str(self._tp.partition))
         if verdict is Verdict.ROLLED_BACK:
             raise ReopenError("the state store has lost commits")
-        self._crash("committed")
+        self._points("committed")
         self._seq += 1
         self.done += 1
         self._pos = cut.pos
@@ -247,7 +247,7 @@ class EnginePartition:
             await self._publisher.publish(news, {self._tp: end})
             self._committed = end
         self._offsets_at = time.monotonic()
-        self._crash("published")
+        self._points("published")
         await self._store.published(self._tp.partition, self._token, seq, self._committed)
 
     async def _settled(self) -> None:

@@ -27,8 +27,7 @@ def kinds(draft: Draft) -> list[str]:
 def member(draft: Draft, campaign: Campaign) -> bool:
     """Whether the customer is in the campaign's audience; a shadow's members are no members of a live one."""
     prefix, shadow = f"{MEMBERSHIP}{campaign.config.id}@", campaign.config.mode == "shadow"
-    timers = draft.timers if draft.timers is not None else dict(draft.before.timers)
-    return any(kind.startswith(prefix) and kind.endswith("@s") == shadow for kind in timers)
+    return any(kind.endswith("@s") == shadow for kind in draft.kinds(prefix))
 
 
 def stay(draft: Draft, campaign: Campaign) -> None:

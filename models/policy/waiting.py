@@ -27,8 +27,7 @@ def defer(draft: Draft, signals: Signals, signal: Signal, campaign: Campaign, un
     """Come back at ``until`` (milliseconds UTC); a campaign waits for one thing at a time, the first that is still true."""
     name, since = campaign.config.id, started(signal, draft.now)
     prefix = f"{DEFER}{name}@"
-    timers = draft.timers if draft.timers is not None else dict(draft.before.timers)
-    for kind in [kind for kind in timers if kind.startswith(prefix)]:
+    for kind in draft.kinds(prefix):
         if signals.still_true(draft, campaign.config.signal, int(kind[len(prefix) :])):
             return
         draft.set_timer(kind, 0)

@@ -6,10 +6,10 @@ from msgspec import Struct
 
 from schemas.base import DAY_MS
 
+from . import rhythm
 from .decay import ZERO, Scales, factors, merged, plus, times
 
 HALF_LIVES_MS = (DAY_MS, 7 * DAY_MS, 30 * DAY_MS)
-RHYTHM_WEIGHT = 0.3
 
 
 class Activity(Struct, frozen=True, array_like=True, gc=False):
@@ -66,7 +66,7 @@ def observe(activity: Activity, at: int, view: bool, intent: bool) -> Activity:
         add = (1.0, 1.0, 1.0)
         gap = at // DAY_MS - last // DAY_MS
         if gap:
-            gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if gap_days else float(gap)
+            gap_days = rhythm.observed(gap_days, float(gap))
             days += 1
         latest = at
     else:
@@ -106,14 +106,6 @@ def merge(a: Activity, b: Activity) -> Activity:
         merged(a.intents, a.at, b.intents, b.at, HALF_LIVES_MS),
         min(a.first_at, b.first_at),
         total,
-        _gap(a, b),
+        rhythm.merged(a.gap_days, a.days, b.gap_days, b.days, float(abs(a.at // DAY_MS - b.at // DAY_MS))),
         a.events + b.events,
     )
-
-
-def _gap(a: Activity, b: Activity) -> float:
-    """The mean gap of both; one that is not known yet says nothing about the other."""
-    known = [(one.gap_days, one.days) for one in (a, b) if one.gap_days]
-    if not known:
-        return float(abs(a.at // DAY_MS - b.at // DAY_MS))
-    return sum(gap * days for gap, days in known) / sum(days for _, days in known)

@@ -8,13 +8,13 @@ from msgspec.structs import replace
 from schemas.base import DAY_MS
 
 from ..randomness import hash64
+from . import rhythm
 from .decay import ZERO, Scales, factors, merged, plus, times
 
 HALF_LIVES_MS = (30 * DAY_MS, 90 * DAY_MS, 365 * DAY_MS)
 ID_KEPT_MS = 90 * DAY_MS
 IDS_MAX = 64
 REVERSED_MAX = 8
-RHYTHM_WEIGHT = 0.3
 OTHER_CURRENCIES_MAX = 4
 MICROS_MAX = 1 << 62  # a sum beyond 64 bits could not be stored, and would stop its partition
 
@@ -106,7 +106,7 @@ def place(orders: Orders, order: str, at: int, micros: int, units: int, other: t
         decayed = (1.0, 1.0, 1.0)
     elif at >= orders.last_at:
         gap = (at - orders.last_at) / DAY_MS
-        gap_days = gap_days + RHYTHM_WEIGHT * (gap - gap_days) if gap_days else gap
+        gap_days = rhythm.observed(gap_days, gap)
         decayed = plus(times(orders.decayed, factors(at - orders.last_at, HALF_LIVES_MS)), (1.0, 1.0, 1.0))
     else:
         decayed = plus(orders.decayed, factors(orders.last_at - at, HALF_LIVES_MS))
@@ -177,21 +177,13 @@ def merge(a: Orders, b: Orders) -> Orders:
         min(a.first_at, b.first_at),
         max(a.last_at, b.last_at),
         merged(a.decayed, a.last_at, b.decayed, b.last_at, HALF_LIVES_MS),
-        _gap(a, b),
+        rhythm.merged(a.gap_days, a.count, b.gap_days, b.count, abs(a.last_at - b.last_at) / DAY_MS),
         tuple(sorted({*a.recent, *b.recent}, key=lambda seen: (seen[1], seen[0])))[-IDS_MAX:],
         others,
         max(a.cancelled_at, b.cancelled_at),
         a.days + b.days,
         _turned(b.reversed, a.reversed),
     )
-
-
-def _gap(a: Orders, b: Orders) -> float:
-    """The mean gap of both; one that is not known yet says nothing about the other."""
-    known = [(one.gap_days, one.count) for one in (a, b) if one.gap_days]
-    if not known:
-        return abs(a.last_at - b.last_at) / DAY_MS
-    return sum(gap * count for gap, count in known) / sum(count for _, count in known)
 
 
 def _tail(full: Orders, empty: Orders) -> Orders:
