@@ -157,7 +157,7 @@ class Engine:
             if left in LEFT and self._still_here(draft, left):
                 # back on the site at the end of quiet hours: leaving, if it happens, starts anew
                 draft.set_timer(left, draft.activity.at + self._silence_ms[left])
-                draft.count(f"suppressed|{campaign[len(DEFER) :]}|moot")
+                self.decider.moot(draft, campaign[len(DEFER) :])
                 return
             draft.signals.append(Signal(campaign, {"deferred_from": float(started)}))
             self.decider.decide(draft)

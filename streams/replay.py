@@ -14,18 +14,20 @@ import msgspec
 from models.policy.reading import Settings
 from models.profile.journey import STAGES
 from models.targets import BY_NAME
-from schemas.codec import encode_decision
+from schemas.codec import encode_decision, encode_suppressed
 from schemas.dead_letters import DeadLetter
-from schemas.decisions import Conversion, Decision
+from schemas.decisions import Conversion, Decision, Suppressed
 from schemas.intake import Intake, IntakeOptions
 
-from . import saved
+from . import provenance, saved
 from .files import STDIO, FileError
 from .recorded import LogIntake
 from .run import Run
 from .sources import Progress, Sources
 
-TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS = "triggers.jsonl", "decisions.jsonl", "dead-letters.jsonl", "metrics.json"
+TRIGGERS, DECISIONS, SUPPRESSED = "triggers.jsonl", "decisions.jsonl", "suppressed.jsonl"
+DEAD_LETTERS, METRICS, RUN = "dead-letters.jsonl", "metrics.json", provenance.RUN
+RESULTS = (TRIGGERS, DECISIONS, SUPPRESSED, DEAD_LETTERS, METRICS, RUN)
 FORMAT = 1
 
 
@@ -51,6 +53,8 @@ class Options:
         The one file is a recorded ``events`` log of one partition.
     sources
         With ``log``: what partition time waits for, as of ``Partition``.
+    configuration
+        The text that the settings were read from; ``run.json`` keeps it.
     """
 
     files: tuple[str, ...]
@@ -64,6 +68,7 @@ class Options:
     key: bytes = b""
     log: bool = False
     sources: tuple[str, ...] = ()
+    configuration: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,13 +103,14 @@ class Report:
 class _Outputs:
     """The result files, opened together; ``metrics.json`` of an earlier run goes, and comes last."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: provenance.Provenance) -> None:
         self._folder = folder
         with self._said():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / METRICS).unlink(missing_ok=True)
-            files = [(folder / name).open("wb") for name in (TRIGGERS, DECISIONS, DEAD_LETTERS)]
-        self._triggers, self._decisions, self._dead = files
+            (folder / RUN).write_bytes(provenance.encode(run))
+            files = [(folder / name).open("wb") for name in (TRIGGERS, DECISIONS, SUPPRESSED, DEAD_LETTERS)]
+        self._triggers, self._decisions, self._suppressed, self._dead = files
 
     def decision(self, decision: Decision) -> None:
         line = encode_decision(decision)
@@ -114,6 +120,9 @@ class _Outputs:
 
     def conversion(self, conversion: Conversion) -> None:
         self._line(self._decisions, msgspec.json.encode(conversion))
+
+    def suppressed(self, suppressed: Suppressed) -> None:
+        self._line(self._suppressed, encode_suppressed(suppressed))
 
     def dead(self, letter: DeadLetter) -> None:
         self._line(self._dead, msgspec.json.encode(letter))
@@ -128,7 +137,7 @@ class _Outputs:
     def close(self) -> None:
         """Close the files; raises ``OSError`` where what is left in their buffers cannot be written."""
         with contextlib.ExitStack() as stack:
-            for file in (self._triggers, self._decisions, self._dead):
+            for file in (self._triggers, self._decisions, self._suppressed, self._dead):
                 stack.callback(file.close)
 
     def _line(self, file: IO[bytes], line: bytes) -> None:
@@ -176,13 +185,14 @@ class Replay:
             quiet=options.quiet,
             deliver=not options.log,
             sources=options.sources,
+            on_suppressed=self._held_back if options.out is not None else None,
         )
         if options.state is not None:
             saved.restore(run, options.state, options.key)
         self.sources.open()
         if options.out is not None:
             _apart(options.files, options.out)
-            self._outputs = _Outputs(options.out)
+            self._outputs = _Outputs(options.out, self._provenance())
         started = time.perf_counter()
         stopped = False
         try:
@@ -202,6 +212,21 @@ class Replay:
             self._outputs.finish(metrics)
         return Report(run, self.sources, seconds, metrics, stopped, options.unsorted_ms)
 
+    def _provenance(self) -> provenance.Provenance:
+        options = self.options
+        return provenance.of(
+            options.configuration,
+            {
+                "unsorted_ms": options.unsorted_ms,
+                "advance_ms": options.advance_ms,
+                "currency": options.intake.currency,
+                "timezone": options.intake.timezone,
+                "log": options.log,
+                "sources": list(options.sources),
+                "state": provenance.digest(options.state) if options.state is not None else "",
+            },
+        )
+
     def _decided(self, decision: Decision) -> None:
         if self._outputs is not None:
             self._outputs.decision(decision)
@@ -210,6 +235,10 @@ class Replay:
         if self._outputs is not None:
             self._outputs.conversion(conversion)
 
+    def _held_back(self, suppressed: Suppressed) -> None:
+        if self._outputs is not None:
+            self._outputs.suppressed(suppressed)
+
     def _refused(self, letter: DeadLetter) -> None:
         if self._outputs is not None:
             self._outputs.dead(letter)
@@ -217,7 +246,7 @@ class Replay:
 
 def _apart(files: tuple[str, ...], out: Path) -> None:
     """No result may be written over an input."""
-    for name in (TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS):
+    for name in RESULTS:
         result = out / name
         for file in files:
             if file != STDIO and result.exists() and result.samefile(file):

@@ -19,7 +19,7 @@ from models.policy.reading import Settings
 from models.profile import profile as profiles
 from models.profile.profile import Profile
 from schemas.base import Event
-from schemas.decisions import Conversion, Decision
+from schemas.decisions import Conversion, Decision, Suppressed
 
 FORMAT = 1
 
@@ -50,6 +50,10 @@ class Run:
         False leaves the messages between customers alone: a recorded log holds them as records of its own.
     sources
         As of ``Partition``.
+    on_suppressed
+        Called as ``on_decision``, before it.
+    on_step
+        Called first with each event, the profile before it (None where there was none) and its step.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Run:
         quiet: bool = False,
         deliver: bool = True,
         sources: Iterable[str] = (),
+        on_suppressed: Callable[[Suppressed], None] | None = None,
+        on_step: Callable[[Event, Profile | None, Step], None] | None = None,
     ) -> None:
         self.settings = settings
         self.learner = Learner(settings.engine.model_specs())
@@ -74,6 +80,8 @@ class Run:
         self._on_decision = on_decision
         self._on_conversion = on_conversion
         self._on_example = on_example
+        self._on_suppressed = on_suppressed
+        self._on_step = on_step
 
     def feed(self, events: Iterable[Event], until: int | None = None) -> Iterator[Step]:
         """Step over events in order, timers included; yields each step once its effects have been passed on.
@@ -103,7 +111,10 @@ class Run:
 
     def _step(self, event: Event, now: int) -> Step:
         customer = event.customer
-        step = self.engine.step(event, self.profiles.get(customer), now)
+        before = self.profiles.get(customer)
+        step = self.engine.step(event, before, now)
+        if self._on_step is not None:
+            self._on_step(event, before, step)
         self.steps += 1
         self.profiles[customer] = step.profile
         if step.timers:
@@ -115,6 +126,9 @@ class Run:
             self.learner.learn(example)
             if self._on_example is not None:
                 self._on_example(example)
+        if self._on_suppressed is not None:
+            for suppressed in step.suppressed:
+                self._on_suppressed(suppressed)
         if self._on_decision is not None:
             for decision in step.decisions:
                 self._on_decision(decision)

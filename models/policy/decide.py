@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from schemas.control import TimerDue
-from schemas.decisions import Action, Arm, Conversion, Decision, Reason
+from schemas.decisions import Action, Arm, Conversion, Decision, Reason, Suppressed
 from schemas.decisions import Candidate as Option
 
 from ..config import EngineConfig
@@ -75,7 +75,7 @@ class Decider:
             (signal, campaign)
             for signal in draft.signals
             for campaign in self._of(draft, signal)
-            if campaign.config.mode != "off" and self._holds(campaign, profile, signal, draft.now)
+            if campaign.config.mode != "off" and self._holds(draft, campaign, profile, signal)
         ]
         for mode in ("live", "shadow"):
             chosen = [(signal, campaign) for signal, campaign in pairs if campaign.config.mode == mode]
@@ -89,15 +89,17 @@ class Decider:
             if campaign is None:
                 return ()
             if not still_holds(campaign.config.signal, draft, int(signal.facts["deferred_from"])):
-                draft.count(f"suppressed|{campaign.config.id}|moot")
+                self.moot(draft, campaign.config.id)
                 return ()
             return (campaign,)
         return self.campaigns.by_signal.get(signal.name, ())
 
-    def _holds(self, campaign: Campaign, profile: Profile, signal: Signal, now: int) -> bool:
+    def _holds(self, draft: Draft, campaign: Campaign, profile: Profile, signal: Signal) -> bool:
         for condition in campaign.conditions:
-            value = conditions.value(condition.fact, profile, now, signal.facts)
+            value = conditions.value(condition.fact, profile, draft.now, signal.facts)
             if value is None or not condition.holds(value):
+                found = None if value is None else round(value, 4)
+                suppress(draft, campaign, gates.Verdict("condition", 0, str(condition), found))
                 return False
         return True
 
@@ -113,6 +115,7 @@ class Decider:
         )
         for campaign in outranked:
             draft.count(f"suppressed|{campaign}|outranked")
+            self._outranked(draft, profile, campaign, considered.passed)
         signal = next(s for s, campaign in pairs if campaign is best.campaign)
         self._record(draft, profile, signal, best, considered, {**considered.suppressed, **outranked})
 
@@ -120,24 +123,36 @@ class Decider:
         passed: list[Candidate] = []
         suppressed: dict[str, str] = {}
         for signal, campaign in pairs:
-            verdicts = []
+            verdicts: list[tuple[str, gates.Verdict]] = []
             for candidate in self._candidates(draft, profile, signal, campaign):
                 verdict = gates.judge(
                     candidate, profile.contact, self.campaigns, self.ledger, draft.now, killed=self.killed
                 )
                 if not verdict.reason and campaign.config.value is not None and candidate.gain < 0:
-                    verdict = gates.Verdict("no_gain")
+                    verdict = gates.Verdict("no_gain", 0, "gain >= 0", round(candidate.gain, 6))
                 if verdict.reason:
-                    verdicts.append(verdict)
+                    verdicts.append((candidate.action.id, verdict))
                 else:
                     passed.append(candidate)
             if len(verdicts) == len(campaign.config.actions):
-                suppressed[campaign.config.id] = verdicts[0].reason
-                until = min((v.until for v in verdicts if v.until), default=0)
+                first = verdicts[0][1]
+                suppressed[campaign.config.id] = first.reason
+                until = min((v.until for _, v in verdicts if v.until), default=0)
                 if until:
                     self._defer(draft, signal, campaign, until)
+                suppress(draft, campaign, first, until)
+            else:
+                for action, verdict in verdicts:
+                    suppress(draft, campaign, verdict, 0, action)
         passed.sort(key=lambda c: (-c.gain, c.campaign.config.id, c.action.id))
         return Considered(tuple(passed), suppressed)
+
+    def _outranked(self, draft: Draft, profile: Profile, campaign: str, passed: tuple[Candidate, ...]) -> None:
+        best = passed[0]
+        gain = next(c.gain for c in passed if c.campaign.config.id == campaign)
+        winner = stable_id(profile.customer, best.campaign.config.id, draft.event.id)
+        rule = f"{best.campaign.config.id}, gain {best.gain:.6g}"
+        suppress(draft, self._by_id[campaign], gates.Verdict("outranked", 0, rule, round(gain, 6), (winner,)))
 
     def _candidates(self, draft: Draft, profile: Profile, signal: Signal, campaign: Campaign) -> list[Candidate]:
         config = campaign.config
@@ -160,6 +175,12 @@ class Decider:
             )
             for action in config.actions
         ]
+
+    def moot(self, draft: Draft, campaign: str) -> None:
+        """Note that what a campaign was deferred for is no longer true."""
+        draft.count(f"suppressed|{campaign}|moot")
+        if campaign in self._by_id:
+            suppress(draft, self._by_id[campaign], gates.Verdict("moot"))
 
     def signal_of(self, campaign: str) -> str:
         """The signal that a campaign listens to; empty where there is no such campaign any more."""
@@ -272,6 +293,25 @@ class Decider:
     def _goal(self, contact: Contacted) -> str:
         campaign = self._by_id.get(contact.campaign)
         return GOAL_MOMENTS[campaign.config.goal.event] if campaign else ""
+
+
+def suppress(draft: Draft, campaign: Campaign, verdict: gates.Verdict, until: int = 0, action: str = "") -> None:
+    """Write down what stopped a campaign, or one of its actions, in this step; ``until`` in milliseconds UTC."""
+    draft.suppressed += (
+        Suppressed(
+            customer=draft.before.customer,
+            campaign=campaign.config.id,
+            at=draft.now,
+            signal=campaign.config.signal,
+            source=draft.event.id,
+            reason=verdict.reason,
+            action=action,
+            rule=verdict.rule,
+            value=verdict.value,
+            by=verdict.by,
+            until=until,
+        ),
+    )
 
 
 def _delay_ms(draft: Draft) -> int:

@@ -13,7 +13,7 @@ from models.errors import SnapshotError
 from streams import saved, summary
 from streams.files import FileError
 from streams.recorded import sources_of
-from streams.replay import Options, Replay
+from streams.replay import RESULTS, Options, Replay
 
 from . import common
 
@@ -46,7 +46,7 @@ def replay(
     campaigns: Config = None,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for triggers, decisions, dead letters and metrics."),
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for triggers, decisions and the rest."),
     ] = Path("rapport-out"),
     unsorted: Unsorted = None,
     advance: Annotated[
@@ -97,6 +97,7 @@ def replay(
             log=log,
             sources=_sources(files[0], sources) if log else (),
             settings=common.settings(campaigns),
+            configuration=common.configuration(campaigns),
             out=out,
             unsorted_ms=common.milliseconds(unsorted),
             advance_ms=common.milliseconds(advance),
@@ -157,7 +158,7 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
             raise SnapshotError(f"{state}: {error}") from error
     said = []
     if options.out is not None:
-        said.append(f"written to {options.out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
+        said.append(f"written to {options.out}/: {', '.join(RESULTS)}")
     if save is not None and report.complete:
         _write(save, saved.snapshot(report.run, options.key))
         said.append(f"state of {len(report.run.profiles):,} customers written to {save}")
