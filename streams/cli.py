@@ -16,6 +16,7 @@ from schemas.errors import SchemaError
 
 from .commands import (
     common,
+    comparing,
     dead_letters,
     demonstrating,
     examples,
@@ -50,6 +51,7 @@ app.command("kill")(running.kill)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
+app.command("diff")(comparing.diff)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)

@@ -150,7 +150,7 @@ def _sources(log: str, given: str | None) -> tuple[str, ...]:
 def _run(options: Options, state: Path | None, save: Path | None) -> None:
     if save is not None:
         _check(save)
-    work = Replay(replace(options, state=_read(state)))
+    work = Replay(replace(options, state=read_state(state)))
     with common.bytes_read(list(options.files), lambda: work.sources.events) as progress:
         try:
             report = work.run(progress)
@@ -194,7 +194,8 @@ def _write(save: Path, data: bytes) -> None:
         ) from error
 
 
-def _read(path: Path | None) -> bytes | None:
+def read_state(path: Path | None) -> bytes | None:
+    """The bytes of a state; None for none."""
     if path is None:
         return None
     try:
