@@ -27,9 +27,9 @@ from models.policy.reading import read
 from schemas.base import DAY_MS
 from schemas.codec import encode_event
 from schemas.intake import Intake
+from streams.figures import figures as replay_figures
 from streams.files import write_lines
 from streams.importers import online_retail
-from streams.replay import figures as replay_figures
 from streams.run import Run
 from streams.sources import Sources
 

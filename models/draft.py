@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from schemas.base import Event
-from schemas.decisions import Conversion, Decision
+from schemas.decisions import Conversion, Decision, Suppressed
 
 from .learning.learner import Example
 from .profile.pending import Pending
@@ -41,6 +41,8 @@ class Step(Struct, frozen=True):
         Events for other customers of the log (a profile handed over, a straggler forwarded).
     counts
         What was counted: suppressions as ``suppressed|campaign|reason``, repairs, stages entered.
+    suppressed
+        Campaigns that act on what happened and sent nothing, and what stopped them.
     """
 
     profile: Profile
@@ -50,6 +52,7 @@ class Step(Struct, frozen=True):
     timers: tuple[tuple[str, int], ...] = ()
     messages: tuple[Event, ...] = ()
     counts: Mapping[str, int] = {}
+    suppressed: tuple[Suppressed, ...] = ()
 
     @property
     def triggers(self) -> tuple[Decision, ...]:
@@ -103,6 +106,7 @@ class Draft:
         "seen",
         "session",
         "signals",
+        "suppressed",
         "timers",
         "trend",
         "views",
@@ -130,6 +134,7 @@ class Draft:
         self.messages: list[Event] = []
         self.changed: dict[str, int] = {}
         self.counts: Counter[str] | None = None
+        self.suppressed: tuple[Suppressed, ...] = ()
 
     def take(self, profile: Profile) -> None:
         """Take over what is known of the person: not the window of ids, the timers, or the marks."""
@@ -222,4 +227,5 @@ class Draft:
             tuple(self.changed.items()),
             tuple(self.messages),
             self.counts or {},
+            self.suppressed,
         )

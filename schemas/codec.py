@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from .dead_letters import DeadLetter
-from .decisions import Conversion, Decision
+from .decisions import Conversion, Decision, Suppressed
 from .errors import SchemaError
 from .events import AnyEvent
 from .refusals import refusal
@@ -74,6 +74,11 @@ def decode_conversion(data: bytes) -> Conversion:
     return _decoded(_conversion_decoder, data)
 
 
+def encode_suppressed(suppressed: Suppressed) -> bytes:
+    """What was suppressed as bytes."""
+    return _encoder.encode(suppressed)
+
+
 def encode_dead_letter(letter: DeadLetter) -> bytes:
     """A dead letter as bytes."""
     return _encoder.encode(letter)
@@ -107,4 +112,5 @@ __all__ = [
     "encode_dead_letter",
     "encode_decision",
     "encode_event",
+    "encode_suppressed",
 ]

@@ -138,3 +138,41 @@ class Conversion(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="con
     goal: Name
     occurred_at: Millis
     value: float = 0.0
+
+
+class Suppressed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A campaign that acts on a signal of this moment and sent nothing: what stopped it.
+
+    Parameters
+    ----------
+    at
+        Milliseconds UTC, partition time.
+    signal
+        What the campaign would have acted on.
+    source
+        Id of the event that led here.
+    reason
+        ``condition``, ``moot`` (deferred, and no longer true), ``outranked``, or the first gate that stopped it.
+    action
+        Only this action was stopped, the campaign went on with another; empty: all of it.
+    rule
+        What was not met: the condition, the cap, the channel without consent, the winner that outranked it.
+    value
+        What was found instead: the fact's value, contacts counted, minutes too old, money spent; None where nothing was.
+    by
+        Ids of the decisions that a cap counted, or of the one that outranked it.
+    until
+        When it is looked at again, milliseconds UTC; 0: never.
+    """
+
+    customer: CustomerId
+    campaign: Name
+    at: Millis
+    signal: Name
+    source: str
+    reason: Name
+    action: Name = ""
+    rule: str = ""
+    value: float | None = None
+    by: tuple[str, ...] = ()
+    until: Millis = 0

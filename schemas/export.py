@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from .dead_letters import DeadLetter
-from .decisions import Conversion, Decision
+from .decisions import Conversion, Decision, Suppressed
 from .events import AnyEvent
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -24,7 +24,7 @@ def event_types() -> dict[str, type[Struct]]:
 
 
 def export() -> dict[str, dict[str, Any]]:
-    """A JSON Schema (2020-12) for each event by its tag, and for ``decision``, ``conversion`` and ``dead_letter``.
+    """A JSON Schema (2020-12) for each event by its tag, and for what comes out, such as ``decision``.
 
     Descriptions are the first paragraphs of the docstrings.
 
@@ -35,6 +35,7 @@ def export() -> dict[str, dict[str, Any]]:
         **event_types(),
         "decision": Decision,
         "conversion": Conversion,
+        "suppressed": Suppressed,
         "dead_letter": DeadLetter,
     }
     return _plain({name: _schema(struct) for name, struct in structs.items()})

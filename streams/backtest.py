@@ -19,8 +19,8 @@ from schemas.base import DAY_MS, Event
 from schemas.decisions import Decision
 from schemas.intake import Intake, IntakeOptions
 
+from .figures import figures
 from .line_files import Progress
-from .replay import figures
 from .run import Run
 from .sources import Sources
 

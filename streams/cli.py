@@ -17,6 +17,7 @@ from schemas.errors import SchemaError
 from .commands import (
     backtesting,
     common,
+    comparing,
     dead_letters,
     demonstrating,
     effects,
@@ -52,6 +53,7 @@ app.command("kill")(running.kill)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
+app.command("diff")(comparing.diff)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("backtest")(backtesting.backtest)
 app.command("effect")(effects.effect)

@@ -13,7 +13,7 @@ from schemas.codec import decode_conversion, decode_decision
 from schemas.errors import SchemaError
 
 from .files import FileError, read_byte_lines
-from .replay import DECISIONS, METRICS
+from .results import DECISIONS, METRICS
 
 REMEDY = "name a folder that rapport replay wrote, or what rapport record decisions kept"
 

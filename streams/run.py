@@ -22,7 +22,7 @@ from models.profile.profile import Profile
 from models.profile.tombstone import is_tombstone, named, unexpired
 from schemas.base import Event
 from schemas.control import ModelPublished
-from schemas.decisions import Conversion, Decision
+from schemas.decisions import Conversion, Decision, Suppressed
 
 from .adoption import Adoption
 from .tombstones import encode, living, pseudonyms
@@ -78,6 +78,10 @@ class Run:
         False leaves the messages between customers alone: a recorded log holds them as records of its own.
     sources
         As of ``Partition``.
+    on_suppressed
+        Called as ``on_decision``, before it.
+    on_step
+        Called first with each event, the profile before it (None where there was none) and its step.
     published
         Where model versions come from; None: the run learns by itself, right after each step.
     """
@@ -92,6 +96,8 @@ class Run:
         deliver: bool = True,
         sources: Iterable[str] = (),
         published: Published | None = None,
+        on_suppressed: Callable[[Suppressed], None] | None = None,
+        on_step: Callable[[Event, Profile | None, Step], None] | None = None,
     ) -> None:
         self.settings = settings
         self.learner = Learner(settings.engine.model_specs())
@@ -109,6 +115,8 @@ class Run:
         self._on_decision = on_decision
         self._on_conversion = on_conversion
         self._on_example = on_example
+        self._on_suppressed = on_suppressed
+        self._on_step = on_step
 
     def feed(self, events: Iterable[Event], until: int | None = None) -> Iterator[Step]:
         """Step over events in order, timers included; yields each step once its effects have been passed on.
@@ -161,6 +169,8 @@ class Run:
         if profile is None and self._tombstones:
             profile = self._erased(customer)
         step = self.engine.step(event, profile, now, self.partition.clock)
+        if self._on_step is not None:
+            self._on_step(event, profile, step)
         self.steps += 1
         self.profiles[customer] = step.profile
         if step.timers:
@@ -173,6 +183,9 @@ class Run:
                 self.learner.learn(example)
             if self._on_example is not None:
                 self._on_example(example)
+        if self._on_suppressed is not None:
+            for suppressed in step.suppressed:
+                self._on_suppressed(suppressed)
         if self._on_decision is not None:
             for decision in step.decisions:
                 self._on_decision(decision)

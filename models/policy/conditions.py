@@ -80,6 +80,9 @@ class Condition(Struct, frozen=True):
     comparison: str
     number: float
 
+    def __str__(self) -> str:
+        return f"{self.fact} {self.comparison} {self.number:.12g}"
+
     def holds(self, value: float) -> bool:
         """Whether ``value`` satisfies the condition."""
         return _COMPARE[self.comparison](value, self.number)

@@ -23,6 +23,7 @@ from .arms import ARM_OF_KEY, KEY_OF_ARM
 from .campaigns import Campaign, Campaigns
 from .gates import Candidate
 from .ledger import Ledger
+from .suppression import CONDITION, suppress
 
 GOAL_MOMENTS = {"order": "order", "visit": "visit", "contact": "contact"}
 Pair = tuple[Signal, Campaign]
@@ -95,7 +96,7 @@ class Decider:
             if campaign is None or campaign.config.mode == "off":
                 return
             if not self.signals.still_true(draft, campaign.config.signal, waiting.started(signal, draft.now)):
-                draft.count(f"suppressed|{name}|moot")
+                suppress(draft, campaign, gates.Verdict("moot"))
                 return
             draft.signals.append(signal)
             self._act(draft, [(signal, campaign)])
@@ -116,7 +117,7 @@ class Decider:
             return
         if self.killed and why != "erased":
             draft.set_timer(kind, draft.now + audiences.RETRY_MS)
-            draft.count(f"suppressed|{campaign.config.id}|killed")
+            suppress(draft, campaign, gates.Verdict("killed"))
             return
         draft.set_timer(kind, 0)
         draft.decisions.append(audiences.leaving(draft, campaign, kind[-1], why))
@@ -126,7 +127,7 @@ class Decider:
         """Wait as long as the campaign wants to; what reached us later than that, and its age, is history."""
         late = max(_delay_ms(draft), draft.now - draft.event.occurred_at)
         if late - campaign.delay_ms > campaign.max_age_ms:
-            draft.count(f"suppressed|{campaign.config.id}|stale")
+            suppress(draft, campaign, gates.stale(campaign, late - campaign.delay_ms))
             return
         waiting.defer(draft, self.signals, signal, campaign, draft.now + campaign.delay_ms)
 
@@ -134,26 +135,26 @@ class Decider:
         if not pairs:
             return
         profile = draft.view()
-        pairs = [pair for pair in pairs if self._holds(pair[1], profile, pair[0], draft.now)]
+        pairs = [pair for pair in pairs if self._holds(draft, pair[1], profile, pair[0])]
         for chosen in _rounds(pairs):
             campaign = chosen[0][1]
             if campaign.audience and audiences.member(draft, campaign):
                 audiences.stay(draft, campaign)
-                draft.count(f"suppressed|{campaign.config.id}|member")
+                suppress(draft, campaign, gates.Verdict("member"))
             else:
                 self._choose(draft, profile, chosen)
 
-    def _holds(self, campaign: Campaign, profile: Profile, signal: Signal, now: int) -> bool:
+    def _holds(self, draft: Draft, campaign: Campaign, profile: Profile, signal: Signal) -> bool:
         for condition in campaign.conditions:
-            value = conditions.value(condition.fact, profile, now, signal.facts)
+            value = conditions.value(condition.fact, profile, draft.now, signal.facts)
             if value is None or not condition.holds(value):
+                found = None if value is None else round(value, 4)
+                suppress(draft, campaign, gates.Verdict(CONDITION, 0, str(condition), found))
                 return False
         return True
 
     def _choose(self, draft: Draft, profile: Profile, pairs: list[tuple[Signal, Campaign]]) -> None:
         considered = self._consider(draft, profile, pairs)
-        for campaign, reason in considered.suppressed.items():
-            draft.count(f"suppressed|{campaign}|{reason}")
         if not considered.passed:
             return
         best = considered.passed[0]
@@ -161,7 +162,7 @@ class Decider:
             (c.campaign.config.id for c in considered.passed if c.campaign is not best.campaign), "outranked"
         )
         for campaign in outranked:
-            draft.count(f"suppressed|{campaign}|outranked")
+            self._outranked(draft, profile, campaign, considered.passed)
         signal = next(s for s, campaign in pairs if campaign is best.campaign)
         self._record(draft, profile, signal, best, considered, {**considered.suppressed, **outranked})
 
@@ -169,24 +170,36 @@ class Decider:
         passed: list[Candidate] = []
         suppressed: dict[str, str] = {}
         for signal, campaign in pairs:
-            verdicts = []
+            verdicts: list[tuple[str, gates.Verdict]] = []
             for candidate in self._candidates(draft, profile, signal, campaign):
                 verdict = gates.judge(
                     candidate, profile.contact, self.campaigns, self.ledger, draft.now, killed=self.killed
                 )
                 if not verdict.reason and campaign.config.value is not None and candidate.gain < 0:
-                    verdict = gates.Verdict("no_gain")
+                    verdict = gates.Verdict("no_gain", 0, "gain >= 0", round(candidate.gain, 6))
                 if verdict.reason:
-                    verdicts.append(verdict)
+                    verdicts.append((candidate.action.id, verdict))
                 else:
                     passed.append(candidate)
             if len(verdicts) == len(campaign.config.actions):
-                suppressed[campaign.config.id] = verdicts[0].reason
-                until = min((v.until for v in verdicts if v.until), default=0)
+                first = verdicts[0][1]
+                suppressed[campaign.config.id] = first.reason
+                until = min((v.until for _, v in verdicts if v.until), default=0)
                 if until:
                     waiting.defer(draft, self.signals, signal, campaign, until)
+                suppress(draft, campaign, first, until)
+            else:
+                for action, verdict in verdicts:
+                    suppress(draft, campaign, verdict, 0, action)
         passed.sort(key=lambda c: (-c.gain, c.campaign.config.id, c.action.id))
         return Considered(tuple(passed), suppressed)
+
+    def _outranked(self, draft: Draft, profile: Profile, campaign: str, passed: tuple[Candidate, ...]) -> None:
+        best = passed[0]
+        gain = next(c.gain for c in passed if c.campaign.config.id == campaign)
+        winner = stable_id(profile.customer, best.campaign.config.id, draft.event.id)
+        rule = f"{best.campaign.config.id}, gain {best.gain:.6g}"
+        suppress(draft, self._by_id[campaign], gates.Verdict("outranked", 0, rule, round(gain, 6), (winner,)))
 
     def _candidates(self, draft: Draft, profile: Profile, signal: Signal, campaign: Campaign) -> list[Candidate]:
         config = campaign.config

@@ -23,3 +23,13 @@ def duration_ms(text: str) -> int:
     if not re.match(PATTERN, text):
         raise ValueError(f"{text!r} is no duration: write a number and s, m, h or d, such as 90m or 7d")
     return int(text[:-1]) * _UNITS[text[-1]]
+
+
+def duration_text(ms: int) -> str:
+    """A duration as people write it, in the largest unit that leaves no rest; below a second, nothing is left.
+
+    >>> duration_text(604_800_000), duration_text(5_400_000)
+    ('7d', '90m')
+    """
+    unit = next((name for name in "dhm" if ms and not ms % _UNITS[name]), "s")
+    return f"{ms // _UNITS[unit]}{unit}"

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from schemas.base import MINUTE_MS
+
 from ..profile.contact import LOG_MAX, SHADOWS_MAX, Contact, Contacted, consented
 from ..randomness import uniform
 from .campaigns import ActionConfig, Campaign, Campaigns, PolicyConfig
+from .durations import duration_text
 from .ledger import Ledger
 from .quiet import quiet_until, zone
 
@@ -40,10 +43,16 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 
 class Verdict(Struct, frozen=True):
-    """Why a candidate was stopped (empty: it passed), and until when it is deferred (0: it is not)."""
+    """Why a candidate was stopped (empty: it passed), and until when it is deferred (0: it is not).
+
+    ``rule``, ``value`` and ``by`` are as of ``schemas.decisions.Suppressed``.
+    """
 
     reason: str = ""
     until: int = 0
+    rule: str = ""
+    value: float | None = None
+    by: tuple[str, ...] = ()
 
 
 PASS = Verdict()
@@ -56,49 +65,69 @@ def judge(
     """Send one candidate through the gates; the first that stops it names the reason."""
     campaign, action, policy = candidate.campaign, candidate.action, campaigns.policy
     config = campaign.config
-    if max(candidate.delay_ms, now - candidate.occurred_at) > campaign.max_age_ms:
-        return Verdict("stale")
+    age_ms = max(candidate.delay_ms, now - candidate.occurred_at)
+    if age_ms > campaign.max_age_ms:
+        return stale(campaign, age_ms)
     if now >= candidate.expires_at:
-        return Verdict("expired")
+        return Verdict("expired", 0, f"expires_after {duration_text(campaign.expires_ms)}")
     if killed or policy.kill:
         return Verdict("killed")
     if not consented(contact, action.channel, policy.allows(action.channel)):
-        return Verdict("consent")
+        return Verdict("consent", 0, action.channel)
     if config.quiet_hours and policy.quiet_hours is not None and not campaign.audience:
         until = quiet_until(policy.quiet_hours, now, zone(contact.timezone, policy.timezone))
         if until:
-            return Verdict("quiet_hours", until if policy.quiet_hours.then == "defer" else 0)
-    shadow = config.mode == "shadow"
+            hours = f"{policy.quiet_hours.start} to {policy.quiet_hours.end}"
+            return Verdict("quiet_hours", until if policy.quiet_hours.then == "defer" else 0, hours)
+    return _capped(candidate, contact, campaigns, now) or _spent(candidate, ledger, now) or PASS
+
+
+def stale(campaign: Campaign, age_ms: int) -> Verdict:
+    """What a campaign acts on is older than it allows."""
+    return Verdict("stale", 0, f"max_age {duration_text(campaign.max_age_ms)}", round(age_ms / MINUTE_MS, 1))
+
+
+def _capped(candidate: Candidate, contact: Contact, campaigns: Campaigns, now: int) -> Verdict | None:
+    """The first cap that is used up: the campaign's, the channel's, the customer's."""
+    campaign, channel = candidate.campaign, candidate.action.channel
+    name, shadow = campaign.config.id, campaign.config.mode == "shadow"
     log = [c for c in contact.log if (c.arm == "s") == shadow]
     reaches = log[0].at if len(log) >= (SHADOWS_MAX if shadow else LOG_MAX) else -1
-    if _capped(campaign.caps, log, reaches, now, lambda c: c.campaign == config.id):
-        return Verdict("cap_campaign")
-    if _capped(
-        campaigns.channel_caps.get(action.channel, ()), log, reaches, now, lambda c: c.channel == action.channel
-    ):
-        return Verdict("cap_channel")
-    if not campaign.audience and _capped(
-        campaigns.customer_caps, log, reaches, now, lambda c: c.campaign not in campaigns.audiences
-    ):
-        return Verdict("cap_customer")
-    budget = config.budget_per_day
-    if budget is not None and ledger.spent(config.id, now) + action.cost > budget + ROUNDING:
-        return Verdict("budget")
-    return PASS
+    used = _used_up("cap_campaign", campaign.caps, log, reaches, now, lambda c: c.campaign == name)
+    if used is None:
+        caps = campaigns.channel_caps.get(channel, ())
+        used = _used_up("cap_channel", caps, log, reaches, now, lambda c: c.channel == channel)
+    if used is None and not campaign.audience:
+        caps = campaigns.customer_caps
+        used = _used_up("cap_customer", caps, log, reaches, now, lambda c: c.campaign not in campaigns.audiences)
+    return used
 
 
-def _capped(
+def _used_up(
+    reason: str,
     caps: tuple[tuple[int, int], ...],
     log: list[Contacted],
     reaches: int,
     now: int,
     counts: Callable[[Contacted], bool],
-) -> bool:
-    """Whether a cap is used up, or cannot be told: a full log may have lost contacts of a window longer than it reaches."""
+) -> Verdict | None:
+    """A cap that is used up, or cannot be told: a full log may have lost contacts of a window longer than it reaches."""
     if not caps:
-        return False
-    times = [c.at for c in log if counts(c)]
-    return any(reaches > now - within or sum(at > now - within for at in times) >= most for most, within in caps)
+        return None
+    counted = [c for c in log if counts(c)]
+    for most, within in caps:
+        if reaches > now - within or sum(c.at > now - within for c in counted) >= most:
+            by = tuple(c.decision for c in counted if c.at > now - within)
+            return Verdict(reason, 0, f"{most} in {duration_text(within)}", float(len(by)), by)
+    return None
+
+
+def _spent(candidate: Candidate, ledger: Ledger, now: int) -> Verdict | None:
+    config = candidate.campaign.config
+    budget = config.budget_per_day
+    if budget is None or ledger.spent(config.id, now) + candidate.action.cost <= budget + ROUNDING:
+        return None
+    return Verdict("budget", 0, f"{budget:.12g} a day", round(ledger.spent(config.id, now), 6))
 
 
 def held_out(seed: int, person: str, campaign: Campaign, policy: PolicyConfig) -> bool:

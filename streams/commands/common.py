@@ -66,17 +66,21 @@ def say(text: str, style: str = "", console: Console = out) -> None:
 
 def settings(path: Path | None) -> Settings:
     """The configuration in a file, or the defaults: no campaigns, default models."""
+    return Settings() if path is None else read(configuration(path), str(path))
+
+
+def configuration(path: Path | None) -> str:
+    """The text of a configuration; empty for the defaults."""
     if path is None:
-        return Settings()
+        return ""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise FileError(str(path), "no such file", "write one, or start from examples/campaigns.toml") from error
     except UnicodeDecodeError as error:
         raise FileError(str(path), f"no UTF-8 at byte {error.start}", "name a file of TOML in UTF-8") from error
     except OSError as error:
         raise FileError(str(path), error.strerror or str(error), "name a readable file of TOML") from error
-    return read(text, str(path))
 
 
 def snapshot_key() -> bytes:

@@ -18,7 +18,8 @@ from models.simulator.config import DAY_MS, ShopConfig
 from schemas.decisions import Decision
 from streams import summary
 from streams.closed_loop import Loop
-from streams.replay import Report, figures
+from streams.figures import figures
+from streams.replay import Report
 from streams.sources import Sources
 
 from . import common

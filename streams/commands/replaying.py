@@ -14,6 +14,7 @@ from streams import saved, summary
 from streams.files import FileError, write_whole
 from streams.recorded import RecordedLog, recorded_log
 from streams.replay import Options, Replay
+from streams.results import RESULTS
 
 from . import common
 
@@ -47,7 +48,7 @@ def replay(
     campaigns: Config = None,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for triggers, decisions, dead letters and metrics."),
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder for triggers, decisions and the rest."),
     ] = Path("rapport-out"),
     unsorted: Unsorted = None,
     advance: Annotated[
@@ -108,6 +109,7 @@ def replay(
             files=tuple(files),
             log=_log(files[0], sources, models) if log else None,
             settings=common.settings(campaigns),
+            configuration=common.configuration(campaigns),
             out=out,
             unsorted_ms=common.milliseconds(unsorted),
             advance_ms=common.milliseconds(advance),
@@ -159,7 +161,7 @@ def _log(file: str, sources: str | None, models: Path | None) -> RecordedLog:
 def _run(options: Options, state: Path | None, save: Path | None) -> None:
     if save is not None:
         _check(save)
-    work = Replay(replace(options, state=_read(state)))
+    work = Replay(replace(options, state=read_state(state)))
     with common.bytes_read(list(options.files), lambda: work.sources.events) as progress:
         try:
             report = work.run(progress)
@@ -167,7 +169,7 @@ def _run(options: Options, state: Path | None, save: Path | None) -> None:
             raise SnapshotError(f"{state}: {error}") from error
     said = []
     if options.out is not None:
-        said.append(f"written to {options.out}/: triggers.jsonl, decisions.jsonl, dead-letters.jsonl, metrics.json")
+        said.append(f"written to {options.out}/: {', '.join(RESULTS)}")
     if save is not None and report.complete:
         state_of_run = saved.snapshot(report.run, options.key)
         write_whole(save, state_of_run, "name a place that can be written: --save FILE")
@@ -193,7 +195,8 @@ def _check(save: Path) -> None:
         raise FileError(str(save), found, "name a file in a folder that can be written: --save FILE")
 
 
-def _read(path: Path | None) -> bytes | None:
+def read_state(path: Path | None) -> bytes | None:
+    """The bytes of a state; None for none."""
     if path is None:
         return None
     try:

@@ -23,12 +23,12 @@ from schemas.intake import Intake
 from streams import saved
 from streams.files import FileError
 from streams.reorder import order, reordered
-from streams.replay import DEAD_LETTERS, DECISIONS, METRICS, TRIGGERS, Options, Replay, Report
+from streams.replay import Options, Replay, Report
+from streams.results import DEAD_LETTERS, DECISIONS, METRICS, RESULTS, RUN, TRIGGERS
 from tests.support import START, make
 
 ROOT = Path(__file__).parents[2]
 CAMPAIGNS = ROOT / "examples" / "campaigns.toml"
-RESULTS = (TRIGGERS, DECISIONS, DEAD_LETTERS, METRICS)
 KEY = b"key"
 # record -> why it is refused
 POISON = {
@@ -56,7 +56,7 @@ def settings() -> Settings:
 
 def run(files: Path | Sequence[Path], out: Path | None, **options: Any) -> Report:
     paths = [files] if isinstance(files, Path) else files
-    given = {"settings": settings(), "out": out, "key": KEY, **options}
+    given = {"settings": settings(), "configuration": CAMPAIGNS.read_text(), "out": out, "key": KEY, **options}
     return Replay(Options(files=tuple(map(str, paths)), **given)).run()
 
 
@@ -223,7 +223,8 @@ def test_unsorted_within_the_bound_equals_sorted(shop: list[bytes], tmp_path: Pa
     shuffled = sorted(records, key=lambda record: at[record] + random.random() * 6 * HOUR_MS)
     assert shuffled != records
     report = run(write(tmp_path / "shuffled.jsonl", shuffled), tmp_path / "shuffled", unsorted_ms=6 * HOUR_MS)
-    assert results(tmp_path / "shuffled") == results(tmp_path / "sorted")
+    names = [name for name in RESULTS if name != RUN]  # which tells that the one was unsorted
+    assert results(tmp_path / "shuffled", names) == results(tmp_path / "sorted", names)
     assert report.metrics["input"]["out_of_order"] == 0
     as_it_comes = run(tmp_path / "shuffled.jsonl", tmp_path / "plain")
     assert as_it_comes.metrics["input"]["out_of_order"] > 100
