@@ -31,6 +31,7 @@ from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver, Unlinked
 from schemas.routing import RAW_TOPICS
 from streams import clients, log_reader, topics
+from streams.emitting import decode_example
 from streams.environment import kafka_from_environment
 from streams.log_reader import Record
 from streams.player import Player
@@ -174,6 +175,26 @@ class Installation:
             assert time.monotonic() < until, f"not settled in {patience_s} s\n{self.logs()}"
             quiet = quiet + 1 if self.settled() else 0
             time.sleep(0.2)
+
+    def learned(self) -> bool:
+        """Whether all examples are in versions that each partition of the log announces."""
+        ends: dict[str, int] = {}
+        for record in self.records("learning"):
+            ends[decode_example(record.value or b"").model] = record.origin.offset + 1
+        told: dict[tuple[int, str], int] = {}
+        for record in self.records("events"):
+            event = decode_event(record.value or b"")
+            if isinstance(event, ModelPublished):
+                told[record.origin.partition, event.model] = event.version
+        return all(told.get((p, name), 0) >= end for name, end in ends.items() for p in range(self.partitions))
+
+    def wait_for_models(self, patience_s: float = PATIENCE_S) -> None:
+        """Wait until the engines decide with all that there is to learn."""
+        until = time.monotonic() + patience_s
+        while not self.learned():
+            assert time.monotonic() < until, f"not learned in {patience_s} s\n{self.logs()}"
+            time.sleep(0.2)
+        self.wait(patience_s)
 
     def profiles(self) -> dict[str, Profile]:
         """All profiles in the store."""
