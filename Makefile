@@ -40,8 +40,8 @@ install: $(STAMP) ## set up .venv from the lock file; does nothing when it is up
 demo: $(STAMP) ## run the demonstration
 	@$(BIN)/rapport demo
 
-test: $(STAMP) ## run the fast tests
-	@$(BIN)/python -m pytest
+test: $(STAMP) ## run the fast tests, a file to a process, a process to a core
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: $(STAMP) ## run every test, the slow and the live ones too
 	@$(BIN)/python -m pytest -m ''

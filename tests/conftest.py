@@ -7,6 +7,7 @@ import os
 import pytest
 from hypothesis import settings
 
+os.environ.pop("COLUMNS", None)  # execnet sets it in its processes; a pipe has no width
 settings.register_profile("rapport", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "rapport")

@@ -190,7 +190,7 @@ def test_what_is_no_event_says_why(data: bytes, reason: str) -> None:
 
 def test_schemas_describe_every_record() -> None:
     schemas = export()
-    assert set(schemas) == {*event_types(), "decision", "conversion", "dead_letter"}
+    assert set(schemas) == {*event_types(), "decision", "conversion", "suppressed", "dead_letter"}
     assert all(schema["description"] and schema["type"] == "object" for schema in schemas.values())
     assert json.loads(json.dumps(schemas)) == schemas
     assert len(export_events()["anyOf"]) == len(event_types())
