@@ -15,10 +15,10 @@ import typer
 from models.errors import ModelError
 from schemas.errors import SchemaError
 from streams import diff_text, settings_diff
-from streams.differences import NEAR_MS, TOLERANCE
 from streams.diffing import Diff
 from streams.errors import StreamError
 from streams.files import STDIO, FileError
+from streams.matching import NEAR_MS, TOLERANCE
 from streams.replay import Options, Replay
 from streams.run_folder import RunFolder
 
