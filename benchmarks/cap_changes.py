@@ -43,7 +43,7 @@ Configuration = dict[str, Any]
 
 
 def _campaign(configuration: Configuration, most: int, within: str) -> None:
-    capped = next(c for c in configuration["campaign"] if c["signal"] == "browse_left" and c.get("caps"))
+    capped = next(c for c in configuration["campaign"] if c.get("caps"))
     capped["caps"] = [{"most": most, "within": within}]
 
 
