@@ -1,6 +1,6 @@
 """Does ``rapport diff`` of a changed cap name exactly the customers that the change touches? ``python -m benchmarks.cap_changes``.
 
-Workload ``cap-changes-v1``: shops of 800 customers and 90 days, under each campaigns file with one cap changed: a campaign's, a
+Workload ``cap-changes-v1``: shops of 500 customers and 90 days, under each campaigns file with one cap changed: a campaign's, a
 channel's, the customer's, each tightened and loosened. What differs is compared with ``caps.py``, decision by decision. The models
 do without ``contacts_30d`` here; with it what one customer is sent teaches the models that score all the others, and
 ``--learning`` says how many decisions that moves, which ``diff`` tells apart by ``follows``.
@@ -36,7 +36,7 @@ from streams.run_folder import RunFolder
 WORKLOAD = "cap-changes-v1"
 RESULTS = ROOT / "benchmarks" / "results" / "cap_changes.jsonl"
 FILES = ("examples/campaigns.toml", "examples/all-campaigns.toml")
-CUSTOMERS, DAYS, ADVANCE_DAYS = 800, 90, 45
+CUSTOMERS, DAYS, ADVANCE_DAYS = 500, 90, 45
 UNTOLD = "contacts_30d"
 
 Configuration = dict[str, Any]
@@ -57,7 +57,7 @@ def _customer(configuration: Configuration, most: int, within: str) -> None:
 
 CHANGES: dict[str, tuple[Callable[[Configuration, int, str], None], tuple[int, str], tuple[int, str]]] = {
     "campaign": (_campaign, (1, "7d"), (2, "7d")),
-    "channel": (_channel, (1, "3d"), (2, "3d")),
+    "channel": (_channel, (1, "14d"), (2, "14d")),
     "customer": (_customer, (1, "7d"), (3, "7d")),
 }
 """What is capped -> how, its tight value, its loose one."""

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.decisions import Suppressed
 
-from .difference import BUDGET, LEARNING, Difference, Sides, same_set
+from .difference import BUDGET, DEVICE, LEARNING, Difference, Sides, same_set
 from .matching import learned
 
 
@@ -44,6 +44,8 @@ def followed(found: list[Found], sides: Sides) -> list[Difference]:
             cause = moved or LEARNING
         if not cause and same_engine and one.reason == "budget" and same_set(sides, one.campaign, "budget_per_day"):
             cause = BUDGET
+        if not cause and same_engine and "mixed_history" in one.fields.get("flag", ()) and one.arm_a == one.arm_b:
+            cause = DEVICE
         if one.membership == "entered" and one.kind != "moved":
             entered[one.campaign] = one.id
         if one.kind != "changed":

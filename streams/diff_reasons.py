@@ -56,7 +56,7 @@ def _was(row: Suppressed, decision: Decision) -> str:
         return ""
     fact = row.rule.partition(" ")[0]
     value = next((one.value for one in decision.reasons if one.feature == fact), decision.scores.get(fact))
-    return "" if value is None else f" (it was {value:.4g} where it was decided)"
+    return "" if value is None or value == row.value else f" (it was {value:.4g} where it was decided)"
 
 
 def moved(pair: Pair, told: tuple[Rows, Rows], sides: Sides) -> Why:
@@ -67,7 +67,10 @@ def moved(pair: Pair, told: tuple[Rows, Rows], sides: Sides) -> Why:
     by = b.issued_at - a.issued_at
     how = f"{span(abs(by))} {'later' if by > 0 else 'earlier'} in B" if by else "at the same time, from another event"
     if a.membership == "left":
-        return Why("stay", f"{how}: left in A because {_left(a)}, in B because {_left(b)}")
+        if a.signal != b.signal:
+            return Why("stay", f"{how}: {_left(a)} in A, {_left(b)} in B")
+        stays = [side.set_of(a.campaign, "stay") for side in sides]
+        return Why("stay", f"{how}: {_left(a)}{f' (stay {stays[0]} -> {stays[1]})' if stays[0] != stays[1] else ''}")
     for decision, rows, side in ((a, told[1], sides[1]), (b, told[0], sides[0])):
         row = rows.of(decision)
         if row is not None:
@@ -82,10 +85,10 @@ def moved(pair: Pair, told: tuple[Rows, Rows], sides: Sides) -> Why:
 def _left(decision: Decision) -> str:
     words = {
         "over": "the stay was over",
-        "ordered": "of an order",
+        "ordered": "the customer ordered",
         "consent": "consent was withdrawn",
         "linked": "the device became its user",
-        "erased": "of an erasure",
+        "erased": "the customer was erased",
     }
     return words.get(decision.signal, decision.signal)
 
@@ -95,7 +98,11 @@ def changed(pair: Pair, fields: Fields, told: tuple[Rows, Rows], sides: Sides) -
     a, b = pair
     assert a is not None
     assert b is not None
-    shown = ", ".join(_field(name, values) for name, values in fields.items() if not name.startswith("models."))
+    shown = ", ".join(
+        _field(name, values) + (_arm(a, b, sides) if name == "arm" else "")
+        for name, values in fields.items()
+        if not name.startswith("models.")
+    )
     first = next(iter(fields)).partition(".")[0]
     if "action.id" in fields:
         for decision, rows, side in ((a, told[1], sides[1]), (b, told[0], sides[0])):
@@ -105,8 +112,8 @@ def changed(pair: Pair, fields: Fields, told: tuple[Rows, Rows], sides: Sides) -
         if any(option.campaign == a.campaign and option.action == a.action.id for option in b.eligible):
             return Why("gain", f"{shown}: ranked higher in B")
         return Why("action", shown)
-    if first == "arm":
-        return Why("arm", f"{shown}{_arm(a, b, sides)}")
+    if "mixed_history" in fields.get("flag", ()):
+        return Why("flag", f"{shown} (what a device was sent before it became this customer)")
     if first == "scores":
         labels = [values for name, values in fields.items() if name.startswith("models.")]
         models = f" (models: {', '.join(f'{_version(x)} -> {_version(y)}' for x, y in dict.fromkeys(labels))})"

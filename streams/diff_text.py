@@ -7,12 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .difference import BUDGET, LEARNING, Difference
+from .difference import BUDGET, DEVICE, LEARNING, Difference
 from .diffing import Diff
 
 SHARED = {
     LEARNING: "the models learned from what others were sent",
     BUDGET: "others spent the budget",
+    DEVICE: "a device that became this customer was sent something else",
 }
 KINDS = {"gone": "only in A", "new": "only in B", "moved": "moved", "changed": "changed"}
 
@@ -24,7 +25,7 @@ def of_customer(found: list[Difference]) -> Iterator[str]:
     for one in found:
         yield f"  {moment(one.at)}  {one.campaign}  {KINDS[one.kind]} ({_what(one)}): {one.why}"
         if one.follows in SHARED:
-            yield f"  {'':16}  follows from others: {SHARED[one.follows]}"
+            yield f"  {'':16}  follows from elsewhere: {SHARED[one.follows]}"
         elif one.follows:
             cause = named[one.follows]
             yield f"  {'':16}  follows {cause.campaign} of {moment(cause.at)}"

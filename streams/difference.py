@@ -11,7 +11,7 @@ from models.policy.waiting import DEFER
 from schemas.decisions import Arm, Decision, Suppressed
 
 Kind = Literal["gone", "new", "moved", "changed"]
-LEARNING, BUDGET = "learning", "budget"
+LEARNING, BUDGET, DEVICE = "learning", "budget", "device"
 
 
 class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,7 +41,8 @@ class Difference(Struct, frozen=True, kw_only=True, omit_defaults=True):
         For a decision that is in both: field -> its value in A and in B.
     follows
         Id of the earlier difference of this customer that led to this one; ``learning``: other customers' differences
-        did, from which the models learned; ``budget``: others spent it; empty for a cause of its own.
+        did, from which the models learned; ``budget``: others spent it; ``device``: a difference of a device
+        that became this customer; empty for a cause of its own.
     """
 
     kind: Kind

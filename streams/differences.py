@@ -41,7 +41,8 @@ def _difference(pair: Pair, unlike: Fields, told: tuple[Rows, Rows], sides: Side
     kind: Kind
     if a and b:
         kind = "changed" if a.issued_at == b.issued_at else "moved"
-        same = a.id == b.id
+        # the timer that a stay ends by names the arm, so a leaving of another arm is another event
+        same = a.id == b.id or (a.membership == "left" and kind == "changed" and bool(unlike))
         why = diff_reasons.changed(pair, unlike, told, sides) if same else diff_reasons.moved(pair, told, sides)
     elif a:
         kind, why = "gone", diff_reasons.missing(a, told[1], sides, sides[1])

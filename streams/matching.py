@@ -95,8 +95,9 @@ def fields(a: Decision, b: Decision, tolerance: float) -> dict[str, tuple[Any, A
         acts, others = asdict(a.action), asdict(b.action)
         found |= {f"action.{name}": (acts[name], others[name]) for name in acts if acts[name] != others[name]}
     found |= {name: (getattr(a, name), getattr(b, name)) for name in _PLAIN if getattr(a, name) != getattr(b, name)}
-    if a.membership == "left" and a.signal != b.signal:
-        found["signal"] = (a.signal, b.signal)
+    if a.membership == "left":
+        found.pop("expires_at", None)  # its time and the stay, no more
+        found |= {"signal": (a.signal, b.signal)} if a.signal != b.signal else {}
     for name in _NUMBERS:
         if _apart(getattr(a, name), getattr(b, name), tolerance):
             found[name] = (getattr(a, name), getattr(b, name))

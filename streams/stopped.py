@@ -68,7 +68,8 @@ def stopped(row: Suppressed) -> str:
         "member": "member: already in the audience",
         "moot": f"moot: {span(row.at - began(row))} after {row.signal}, which was no longer true",
     }
-    return words.get(row.reason, f"{row.reason}{': ' + row.rule if row.rule else ''}")
+    said = words.get(row.reason, f"{row.reason}{': ' + row.rule if row.rule else ''}")
+    return f"{said}; another action deferred by quiet hours" if row.until and row.reason != "quiet_hours" else said
 
 
 def span(ms: int) -> str:
