@@ -41,7 +41,7 @@ def followed(found: list[Found], sides: Sides) -> list[Difference]:
         if not cause and one.membership == "left":
             cause = entered.pop(one.campaign, "")
         if not cause and same_engine and _by_score(one, row, sides):
-            cause = moved or LEARNING
+            cause = moved or (LEARNING if sides[0].learns else "")
         if not cause and same_engine and one.reason == "budget" and same_set(sides, one.campaign, "budget_per_day"):
             cause = BUDGET
         if not cause and same_engine and "mixed_history" in one.fields.get("flag", ()) and one.arm_a == one.arm_b:

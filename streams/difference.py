@@ -85,12 +85,15 @@ class Side(NamedTuple):
         Whether it wrote down what it suppressed.
     engine
         What tells apart all but the campaigns: code, engine settings, options and input.
+    learns
+        Whether its models learned in it; False: they came with a recorded log.
     """
 
     name: str
     campaigns: Mapping[str, Mapping[str, Any]] | None = None
     explained: bool = True
     engine: str = ""
+    learns: bool = True
 
     def set_of(self, campaign: str, key: str) -> Any:
         """A campaign's setting; None where it has none, or the run does not say."""

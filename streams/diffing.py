@@ -141,4 +141,4 @@ def _side(name: str, run: RunFolder) -> Side:
     engine = msgspec.json.encode(
         (made.code, engine_of(made.configuration), made.options, input_of(run)), order="sorted"
     ).decode()
-    return Side(name, campaigns_of(made.configuration), run.explained, engine)
+    return Side(name, campaigns_of(made.configuration), run.explained, engine, not made.options.get("models"))

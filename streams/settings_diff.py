@@ -13,6 +13,7 @@ from models.policy.campaigns import CampaignConfig
 from .run_folder import RunFolder
 
 _UNSET = object()
+_LOG = ("exact", "inexact_from", "start", "adopted")
 _INPUT = ("records", "events", "first_at", "last_at")
 MODE = next(field.default for field in msgspec.structs.fields(CampaignConfig) if field.name == "mode")
 
@@ -72,6 +73,8 @@ def of_runs(a: RunFolder, b: RunFolder) -> list[str]:
         said += [f"configuration: {change}" for change in changes(one.configuration, other.configuration)]
         said += [f"option {change}" for change in _changed(one.options, other.options, ())]
     said += [f"input {change}" for change in _changed(input_of(a), input_of(b), ())]
+    logs = [{name: run.metrics.get("log", {}).get(name) for name in _LOG} for run in (a, b)]
+    said += [f"log {change}" for change in _changed(*logs, ())]
     said += [
         f"{name} is not complete: a file broke off, or it was stopped"
         for name, run in (("A", a), ("B", b))
