@@ -7,9 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .differences import Difference
+from .difference import BUDGET, DEVICE, LEARNING, Difference
 from .diffing import Diff
 
+SHARED = {
+    LEARNING: "the models learned from what others were sent",
+    BUDGET: "others spent the budget",
+    DEVICE: "a device that became this customer was sent something else",
+}
 KINDS = {"gone": "only in A", "new": "only in B", "moved": "moved", "changed": "changed"}
 
 
@@ -18,15 +23,17 @@ def of_customer(found: list[Difference]) -> Iterator[str]:
     yield f"{found[0].customer}: {many(len(found), 'difference')}"
     named = {one.id: one for one in found}
     for one in found:
-        yield f"  {moment(one.at)}  {one.campaign}  {KINDS[one.kind]} ({_arms(one)}): {one.why}"
-        if one.follows:
+        yield f"  {moment(one.at)}  {one.campaign}  {KINDS[one.kind]} ({_what(one)}): {one.why}"
+        if one.follows in SHARED:
+            yield f"  {'':16}  follows from elsewhere: {SHARED[one.follows]}"
+        elif one.follows:
             cause = named[one.follows]
             yield f"  {'':16}  follows {cause.campaign} of {moment(cause.at)}"
 
 
-def _arms(one: Difference) -> str:
+def _what(one: Difference) -> str:
     arms = [arm for arm in dict.fromkeys((one.arm_a, one.arm_b)) if arm]
-    return " -> ".join(arms)
+    return ", ".join(part for part in (one.membership, " -> ".join(arms)) if part)
 
 
 def totals(diff: Diff) -> list[list[str]]:

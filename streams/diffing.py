@@ -9,10 +9,14 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from typing import IO
 
+import msgspec
+
 from . import run_folder
-from .differences import NEAR_MS, TOLERANCE, Difference, Side, Told, differences
+from .difference import Difference, Side, Told
+from .differences import differences
+from .matching import NEAR_MS, TOLERANCE
 from .run_folder import RunFolder
-from .settings_diff import engine_of, modes
+from .settings_diff import campaigns_of, engine_of, input_of
 
 AT_ONCE = 20_000
 """Decisions held in memory at once, of both runs; what they suppressed comes besides."""
@@ -134,5 +138,7 @@ def _side(name: str, run: RunFolder) -> Side:
     made = run.provenance
     if made is None:
         return Side(name, None, run.explained)
-    engine = f"{made.code} {engine_of(made.configuration)} {made.options.get('state', '')}"
-    return Side(name, modes(made.configuration), run.explained, engine)
+    engine = msgspec.json.encode(
+        (made.code, engine_of(made.configuration), made.options, input_of(run)), order="sorted"
+    ).decode()
+    return Side(name, campaigns_of(made.configuration), run.explained, engine, not made.options.get("models"))

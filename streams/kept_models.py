@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -87,6 +88,15 @@ class KeptModels:
             else:
                 write_whole(self.path(version), kept.data)
         return missing
+
+    def digest(self, versions: Iterable[Version]) -> str:
+        """A short digest of what is kept of some versions, and of which are not."""
+        hashed = blake2b(digest_size=8)
+        for version in sorted(versions):
+            data = self.load(version)
+            hashed.update(f"{version} {'gone' if data is None else len(data)}\n".encode())
+            hashed.update(data or b"")
+        return hashed.hexdigest()
 
     def check(self, versions: Iterable[Version], key: bytes) -> None:
         """See that those that are kept are whole and signed with ``key``.

@@ -172,6 +172,7 @@ class Replay:
                 "currency": options.intake.currency,
                 "timezone": options.intake.timezone,
                 "sources": list(log.sources) if log is not None else [],
+                "models": log.models.digest(log.versions) if log is not None and log.models is not None else "",
                 "state": run_provenance.digest(options.state) if options.state is not None else "",
             },
         )

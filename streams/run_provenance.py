@@ -26,7 +26,8 @@ class Provenance(Struct, frozen=True, kw_only=True):
     configuration, digest
         The configuration's text, empty for the defaults, and its digest.
     options
-        What else decides the result: how times and currencies were read, the state it started from, as a digest.
+        What else decides the result: how times and currencies were read, the state it started from, as a digest; of a
+        recorded log, what its time waited for, and a digest of the models it names where they were learned elsewhere.
     """
 
     format: int = FORMAT

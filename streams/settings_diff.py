@@ -13,6 +13,7 @@ from models.policy.campaigns import CampaignConfig
 from .run_folder import RunFolder
 
 _UNSET = object()
+_LOG = ("exact", "inexact_from", "start", "adopted")
 _INPUT = ("records", "events", "first_at", "last_at")
 MODE = next(field.default for field in msgspec.structs.fields(CampaignConfig) if field.name == "mode")
 
@@ -43,14 +44,20 @@ def changes(a: str, b: str) -> list[Change]:
     return [*_changed(_parsed(a), _parsed(b), ())]
 
 
-def modes(text: str) -> dict[str, str]:
-    """The mode of each campaign of a configuration."""
-    return {name: str(campaign.get("mode", MODE)) for name, campaign in _parsed(text)["campaign"].items()}
+def campaigns_of(text: str) -> dict[str, dict[str, Any]]:
+    """Each campaign's table in a configuration, with its mode where it says none."""
+    return {name: {"mode": MODE, **campaign} for name, campaign in _parsed(text)["campaign"].items()}
 
 
 def engine_of(text: str) -> str:
     """The engine settings of a configuration, in one order."""
     return msgspec.json.encode(_parsed(text).get("engine", {}), order="sorted").decode()
+
+
+def input_of(run: RunFolder) -> dict[str, Any]:
+    """What tells the input of a run apart, as far as its figures say."""
+    given = run.metrics.get("input", {})
+    return {name: given.get(name) for name in _INPUT}
 
 
 def of_runs(a: RunFolder, b: RunFolder) -> list[str]:
@@ -65,8 +72,9 @@ def of_runs(a: RunFolder, b: RunFolder) -> list[str]:
             said.append(f"code: {one.version} ({one.code}) -> {other.version} ({other.code})")
         said += [f"configuration: {change}" for change in changes(one.configuration, other.configuration)]
         said += [f"option {change}" for change in _changed(one.options, other.options, ())]
-    given, others = ({name: run.metrics.get("input", {}).get(name) for name in _INPUT} for run in (a, b))
-    said += [f"input {change}" for change in _changed(given, others, ())]
+    said += [f"input {change}" for change in _changed(input_of(a), input_of(b), ())]
+    logs = [{name: run.metrics.get("log", {}).get(name) for name in _LOG} for run in (a, b)]
+    said += [f"log {change}" for change in _changed(*logs, ())]
     said += [
         f"{name} is not complete: a file broke off, or it was stopped"
         for name, run in (("A", a), ("B", b))

@@ -15,10 +15,11 @@ import typer
 from models.errors import ModelError
 from schemas.errors import SchemaError
 from streams import diff_text, settings_diff
-from streams.differences import NEAR_MS, TOLERANCE
+from streams.difference import LEARNING
 from streams.diffing import Diff
 from streams.errors import StreamError
 from streams.files import STDIO, FileError
+from streams.matching import NEAR_MS, TOLERANCE
 from streams.replay import Options, Replay
 from streams.run_folder import RunFolder
 
@@ -59,6 +60,12 @@ def diff(
         str | None,
         typer.Option("--near", metavar="DURATION", help="A decision this close to its like has moved; 24h without it."),
     ] = None,
+    everybody: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Show those too whose scores alone moved, as models learned from what others were sent."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The differences, one JSON object a line.")] = False,
     unsorted: Unsorted = None,
     advance: Annotated[
@@ -106,7 +113,7 @@ def diff(
             if as_json:
                 _lines(found, limit)
             else:
-                _text(found, SHOWN if limit is None else limit)
+                _text(found, SHOWN if limit is None else limit, everybody or bool(customer))
     except (FileError, ModelError, SchemaError, StreamError) as error:
         common.say(f"rapport: {error}", console=common.err)
         raise typer.Exit(TROUBLE) from error
@@ -141,21 +148,30 @@ def _lines(found: Diff, limit: int | None) -> None:
     common.written(STDIO, map(_encoder.encode, shown))
 
 
-def _text(found: Diff, limit: int) -> None:
+def _text(found: Diff, limit: int, everybody: bool) -> None:
     a, b = found.runs
     common.say(f"A: {a.name}")
     common.say(f"B: {b.name}")
     for line in settings_diff.of_runs(a, b):
         common.say(f"  {line}")
-    for number, differences in enumerate(found):
-        if number < limit:
+    shown = hidden = 0
+    for differences in found:
+        if not everybody and all(one.follows == LEARNING for one in differences):
+            hidden += 1
+        elif shown < limit:
+            shown += 1
             common.say("")
             for line in diff_text.of_customer(differences):
                 common.say(line)
-    if found.customers > limit:
+    rest = found.customers - hidden - shown
+    if rest or hidden:
         common.say("")
+    if rest:
+        common.say(f"and {diff_text.many(rest, 'more customer')}: --limit {shown + rest} shows all")
+    if hidden:
         common.say(
-            f"and {diff_text.many(found.customers - limit, 'more customer')}: --limit {found.customers} shows all"
+            f"and {diff_text.many(hidden, 'customer')} who differ only because the models learned from what others were sent: "
+            "--all shows them"
         )
     common.say("")
     if found.customers:

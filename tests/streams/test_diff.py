@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from benchmarks import caps
+from benchmarks.cap_changes import compared, named, shop
 from models.policy.reading import read
 from schemas.base import DAY_MS, HOUR_MS
 from schemas.decisions import Action, Decision, Suppressed
 from schemas.decisions import Candidate as Option
-from streams.differences import Difference, Side, Told, differences
+from streams.difference import Difference, Side, Told
+from streams.differences import differences
 from streams.diffing import Diff
 from streams.replay import Options, Replay
 from streams.results import RUN, SUPPRESSED
@@ -95,19 +97,24 @@ def test_a_changed_cap_names_exactly_the_customers_that_it_touches(replayed: Rep
     decisions = caps.read(replayed(UNCAPPED).path / "decisions.jsonl")
     linked = caps.links(shop_file.read_text().splitlines())
     expected = caps.touched(decisions, tomllib.loads(old), tomllib.loads(new), linked)
-    only_a, only_b = defaultdict(set), defaultdict(set)
-    reasons = set()
-    for one in found(replayed(old), replayed(new)):
-        assert one.kind != "changed"
-        reasons.add((one.reason, bool(one.follows)))
-        if one.kind in ("gone", "moved"):
-            only_a[one.customer].add(one.id)
-        if one.kind in ("new", "moved"):
-            only_b[one.customer].add(one.id_b or one.id)
-    assert {customer: (only_a[customer], only_b[customer]) for customer in {*only_a, *only_b}} == expected
+    a, b = replayed(old), replayed(new)
+    differences = found(a, b)
+    assert {one.kind for one in differences} <= {"gone", "new", "moved"}
+    assert named(a, b)[0] == expected
     assert 10 < len(expected) < len({decision["customer"] for decision in decisions})
     # what the changed cap did, and what its new contacts did to the customer's own cap
-    assert {("cap_campaign", False), ("cap_customer", True)} <= reasons
+    assert {("cap_campaign", ""), ("cap_customer", "earlier")} <= {
+        (one.reason, one.follows and "earlier") for one in differences
+    }
+
+
+def test_the_same_of_every_campaign_with_audiences_waits_and_two_actions(tmp_path: Path) -> None:
+    events = shop(tmp_path / "shop.jsonl.gz", seed=4, customers=300, days=45)
+    rows = list(compared(events, tomllib.loads(Path("examples/all-campaigns.toml").read_text()), tmp_path, "channel"))
+    assert [row["change"] for row in rows] == ["tightened", "loosened"]
+    for row in rows:
+        assert row["named"] == row["touched"] > 10
+        assert row["decisions_alike"]
 
 
 def test_the_other_way_round_it_is_the_mirror_image(replayed: Replayed) -> None:

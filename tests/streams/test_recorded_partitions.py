@@ -229,6 +229,28 @@ def test_each_partitions_log_gives_its_decisions(ran: Outcome, recorded: Path, r
         assert len({(target, version) for target, version in answered if version >= 0}) > 20
 
 
+def test_two_replays_of_a_log_are_compared_and_learning_elsewhere_is_no_cause(recorded: Path, rapport: Rapport) -> None:
+    (recorded / "capped.toml").write_text(BUSY.replace("most = 4", "most = 2", 1))
+    assert (recorded / "capped.toml").read_text() != BUSY
+    for name in ("busy", "capped"):
+        command = ("replay", "--log", recorded / "log-0.jsonl", "-c", recorded / f"{name}.toml", "-o", recorded / name)
+        assert rapport(*command).code == 0
+    assert rapport("diff", recorded / "busy", recorded / "busy").code == 0
+    ended = rapport("diff", recorded / "busy", recorded / "capped", "--json")
+    assert ended.code == 1
+    found = [json.loads(line) for line in ended.out.splitlines()]
+    assert any(one["reason"].startswith("cap_") for one in found)
+    assert {one.get("follows") for one in found}.isdisjoint({"learning"})
+    made = [json.loads((recorded / name / "run.json").read_bytes())["options"]["models"] for name in ("busy", "capped")]
+    assert made[0] == made[1] != ""
+    # a version less is another run
+    next((recorded / "log-0.models").iterdir()).unlink()
+    assert rapport("replay", "--log", recorded / "log-0.jsonl", "-c", recorded / "busy.toml", "-o", recorded / "gone").code == 3
+    said = rapport("diff", recorded / "busy", recorded / "gone").out
+    assert "option models: " in said
+    assert "log exact: true -> false" in said
+
+
 def test_a_version_that_is_gone_is_said(ran: Outcome, recorded: Path, rapport: Rapport) -> None:
     log = recorded / "log-0.jsonl"
     names = ran.named(0)
