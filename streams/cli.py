@@ -18,6 +18,7 @@ from .commands import (
     backtesting,
     common,
     comparing,
+    customers,
     dead_letters,
     demonstrating,
     effects,
@@ -54,6 +55,7 @@ app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
 app.command("diff")(comparing.diff)
+app.command("customer")(customers.customer)
 app.command("bootstrap")(replaying.bootstrap)
 app.command("backtest")(backtesting.backtest)
 app.command("effect")(effects.effect)

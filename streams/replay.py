@@ -22,7 +22,7 @@ from .line_files import Progress
 from .recorded import LogIntake, RecordedLog
 from .repetition import Repetition
 from .results import Outputs, apart
-from .run import Run
+from .run import OnStep, Run
 from .sources import Sources
 
 
@@ -98,10 +98,19 @@ class Report:
 
 
 class Replay:
-    """Files through the engine; equal input and settings give equal bytes in all result files."""
+    """Files through the engine; equal input and settings give equal bytes in all result files.
 
-    def __init__(self, options: Options) -> None:
+    Parameters
+    ----------
+    options
+        What to run.
+    on_step
+        As of ``Run``.
+    """
+
+    def __init__(self, options: Options, on_step: OnStep | None = None) -> None:
         self.options = options
+        self._on_step = on_step
         self._outputs: Outputs | None = None
         log = options.log
         intake = LogIntake(log) if log is not None else Intake(options.intake)
@@ -130,6 +139,7 @@ class Replay:
             sources=options.log.sources if options.log is not None else (),
             published=repetition.published(options.key) if repetition is not None else None,
             on_suppressed=self._held_back if options.out is not None else None,
+            on_step=self._on_step,
         )
         if options.state is not None:
             saved.restore(run, options.state, options.key)

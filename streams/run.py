@@ -63,6 +63,9 @@ class Published:
     key: bytes = b""
 
 
+OnStep = Callable[[Event, Profile | None, Step], None]
+
+
 class Run:
     """Engine, learner, partition and profiles, wired together.
 
@@ -97,7 +100,7 @@ class Run:
         sources: Iterable[str] = (),
         published: Published | None = None,
         on_suppressed: Callable[[Suppressed], None] | None = None,
-        on_step: Callable[[Event, Profile | None, Step], None] | None = None,
+        on_step: OnStep | None = None,
     ) -> None:
         self.settings = settings
         self.learner = Learner(settings.engine.model_specs())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -108,6 +109,21 @@ def milliseconds(text: str | None) -> int:
         return duration_ms(text)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+
+
+def moment(text: str | None) -> int | None:
+    """A time from the command line in milliseconds UTC; None for none.
+
+    >>> moment("1970-01-02"), moment("1970-01-01T01:00")
+    (86400000, 3600000)
+    """
+    if text is None:
+        return None
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no time: write 2025-11-30 or 2025-11-30T18:00") from error
+    return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def intake(currency: str, timezone: str) -> IntakeOptions:

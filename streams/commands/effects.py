@@ -64,7 +64,7 @@ def effect(
 
     Exit code: 0 read, whatever the verdict; 1 a file cannot be read; 2 wrong options.
     """
-    asked = _moment(at)
+    asked = common.moment(at)
     recorded = read(paths or [Path("rapport-out")])
     now = recorded.last_at if asked is None else min(asked, recorded.last_at)
     found = {
@@ -84,16 +84,6 @@ def effect(
         )
     if asked is not None and asked > recorded.last_at:
         common.say(f"\nRead as of {_when(now)}: nothing is known of later.")
-
-
-def _moment(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no time: write 2025-11-30 or 2025-11-30T18:00") from error
-    return int((given if given.tzinfo else given.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _when(ms: int) -> str:
