@@ -245,7 +245,10 @@ def test_two_replays_of_a_log_are_compared_and_learning_elsewhere_is_no_cause(re
     assert made[0] == made[1] != ""
     # a version less is another run
     next((recorded / "log-0.models").iterdir()).unlink()
-    assert rapport("replay", "--log", recorded / "log-0.jsonl", "-c", recorded / "busy.toml", "-o", recorded / "gone").code == 3
+    assert (
+        rapport("replay", "--log", recorded / "log-0.jsonl", "-c", recorded / "busy.toml", "-o", recorded / "gone").code
+        == 3
+    )
     said = rapport("diff", recorded / "busy", recorded / "gone").out
     assert "option models: " in said
     assert "log exact: true -> false" in said
