@@ -375,7 +375,7 @@ def test_a_longer_wait_moves_the_same_decision_however_far() -> None:
 
 def test_a_leaving_follows_its_entering_and_is_matched_by_the_stay() -> None:
     entered = decision("e", 0, membership="entered")
-    left = [decision(f"l{days}", days * DAY_MS, membership="left") for days in (7, 14)]
+    left = [replace(decision(f"l{days}", days * DAY_MS, membership="left"), signal="over") for days in (7, 14)]
     sides = (Side("A", {"c": {"stay": "7d"}}, engine="same"), Side("B", {"c": {"stay": "14d"}}, engine="same"))
     (one,) = differences(Told([entered, left[0]], []), Told([entered, left[1]], []), sides)
     assert (one.kind, one.why) == ("moved", "7d later in B: the stay was over (stay 7d -> 14d)")
