@@ -73,8 +73,8 @@ def of_runs(a: RunFolder, b: RunFolder) -> list[str]:
         said += [f"configuration: {change}" for change in changes(one.configuration, other.configuration)]
         said += [f"option {change}" for change in _changed(one.options, other.options, ())]
     said += [f"input {change}" for change in _changed(input_of(a), input_of(b), ())]
-    logs = [{name: run.metrics.get("log", {}).get(name) for name in _LOG} for run in (a, b)]
-    said += [f"log {change}" for change in _changed(*logs, ())]
+    given, others = ({name: run.metrics.get("log", {}).get(name) for name in _LOG} for run in (a, b))
+    said += [f"log {change}" for change in _changed(given, others, ())]
     said += [
         f"{name} is not complete: a file broke off, or it was stopped"
         for name, run in (("A", a), ("B", b))

@@ -170,7 +170,7 @@ def _text(found: Diff, limit: int, everybody: bool) -> None:
         common.say(f"and {diff_text.many(rest, 'more customer')}: --limit {shown + rest} shows all")
     if hidden:
         common.say(
-            f"and {diff_text.many(hidden, 'customer')} who differ only because the models learned from what others were sent: "
+            f"besides {diff_text.many(hidden, 'customer')} only by way of the models, which learned from what others were sent: "
             "--all shows them"
         )
     common.say("")

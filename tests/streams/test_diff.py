@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from benchmarks import caps
 from benchmarks.cap_changes import compared, named, shop
@@ -359,3 +360,56 @@ def test_settings_are_told_apart_by_key_and_campaigns_by_id() -> None:
         "[engine] seed: not set -> 2",
     }
     assert changes(a, a.replace("\n", " # a note\n")) == []
+
+
+def test_a_longer_wait_moves_the_same_decision_however_far() -> None:
+    at = {days: f"u:1|defer:c@0|{days * DAY_MS}" for days in (10, 20)}
+    a, b = (Told([decision(f"{days}", days * DAY_MS, source=at[days])], []) for days in (10, 20))
+    (one,) = differences(a, b, (A, B))
+    assert (one.kind, one.reason, one.why) == ("moved", "wait", "10d later in B: the same ordered, wait 10d -> 20d")
+    moot = Told([], [replace(held(20 * DAY_MS, "moot"), source=at[20])])
+    (one,) = differences(a, moot, (A, B))
+    assert (one.kind, one.reason) == ("gone", "moot")
+    assert "moot: 20d after ordered, which was no longer true" in one.why
+
+
+def test_a_leaving_follows_its_entering_and_is_matched_by_the_stay() -> None:
+    entered = decision("e", 0, membership="entered")
+    left = [replace(decision(f"l{days}", days * DAY_MS, membership="left"), signal="over") for days in (7, 14)]
+    sides = (Side("A", {"c": {"stay": "7d"}}, engine="same"), Side("B", {"c": {"stay": "14d"}}, engine="same"))
+    (one,) = differences(Told([entered, left[0]], []), Told([entered, left[1]], []), sides)
+    assert (one.kind, one.why) == ("moved", "7d later in B: the stay was over (stay 7d -> 14d)")
+    gone = differences(Told([entered, left[0]], []), Told([], [held(0, "member")]), (A, B))
+    assert [(one.membership, one.reason, one.follows) for one in gone] == [
+        ("entered", "member", ""),
+        ("left", "membership", "e"),
+    ]
+
+
+def test_what_others_led_to_is_told_apart() -> None:
+    known: dict[str, Any] = {"c": {"mode": "live", "signal": "ordered", "budget_per_day": 5}}
+    sides = (Side("A", known, engine="same"), Side("B", known, engine="same"))
+    one, other = (Told([decision("1", 0, scores={"churn": p})], []) for p in (0.6, 0.5))
+    assert [found.follows for found in differences(one, other, sides)] == ["learning"]
+    assert [found.follows for found in differences(one, other, (sides[0]._replace(learns=False), sides[1]))] == [""]
+    assert [found.follows for found in differences(one, Told([], [held(0, "budget")]), sides)] == ["budget"]
+    mixed = Told([decision("1", 0, scores={"churn": 0.6}, flag="mixed_history")], [])
+    assert [found.follows for found in differences(one, mixed, sides)] == ["device"]
+    # a condition that only one of the runs has is a cause of its own
+    unmet = Told([], [held(0, "condition", rule="churn >= 0.9", value=0.6)])
+    asks = sides[1]._replace(campaigns={"c": {**known["c"], "when": ["churn >= 0.9"]}})
+    assert [found.follows for found in differences(one, unmet, (sides[0], asks))] == [""]
+    assert [found.follows for found in differences(one, unmet, sides)] == ["learning"]
+
+
+def test_lines_hold_what_the_docs_say(replayed: Replayed, rapport: Rapport) -> None:
+    ended = rapport("diff", replayed(UNCAPPED).path, replayed(capped(1)).path, "--json")
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    always = {"kind", "customer", "campaign", "id", "at", "reason", "why"}
+    sometimes = {"id_b", "arm_a", "arm_b", "membership", "fields", "follows"}
+    assert len(lines) > 30
+    for line in lines:
+        assert always <= line.keys() <= always | sometimes
+        assert line["kind"] in ("gone", "new", "moved", "changed")
+    listed = [(line["customer"], line["at"]) for line in lines]
+    assert listed == sorted(listed)
