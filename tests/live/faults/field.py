@@ -23,7 +23,7 @@ from streams.errors import StreamError
 from tests.live.cluster import Installation, Job
 from tests.live.faults import checks, oracle, topics_read
 from tests.live.faults.checks import Findings, Written
-from tests.live.faults.load import RAW, Load
+from tests.live.faults.load import RAW, SPEED, Load
 from tests.live.kafka import KafkaServer
 from tests.support import BUSY
 
@@ -46,6 +46,8 @@ class Field:
     ----------
     rate
         Records a second.
+    speed
+        Milliseconds of event time that pass in a millisecond.
     without
         A safeguard that the workers are run without: see ``mutations.py``.
 
@@ -53,6 +55,10 @@ class Field:
     ----------
     members
         The workers that should live; ``guests`` come and go.
+    spare
+        A member that is not killed, so that its memory tells a slope over a long run.
+    learner_may_go_back
+        After the store was set back: the learner's place is in the store, and so goes back with it.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class Field:
         name: str,
         workers: int = 2,
         without: str = "",
+        speed: float = SPEED,
     ) -> None:
         self.server, self.valkey = server, valkey
         self.random = Random(seed)
@@ -83,12 +90,13 @@ class Field:
         )
         folder.mkdir(parents=True)
         self.installation = Installation(self.job, PARTITIONS, folder, RAW_PARTITIONS)
-        self.load = Load(self.installation.connection, self.job.prefix, RAW_PARTITIONS, seed, rate)
+        self.load = Load(self.installation.connection, self.job.prefix, RAW_PARTITIONS, seed, rate, speed)
         self.members: list[subprocess.Popen[bytes]] = []
         self.memory: dict[int, list[tuple[float, float]]] = defaultdict(list)
         self.notes: Counter[str] = Counter()
         self.excused: set[int] = set()
         self.learner_may_go_back = False
+        self.spare: subprocess.Popen[bytes] | None = None
         self._count = workers
         self._started = time.monotonic()
         self._stop = threading.Event()
@@ -286,8 +294,8 @@ class Field:
                 findings,
                 (one for one in committed if not (self.learner_may_go_back and one[0].startswith(learning))),
             )
-        replay = oracle.Replay(self.campaigns, [f"{topic}/{p}" for topic in RAW for p in range(RAW_PARTITIONS)])
-        oracle.check_replay(findings, replay, log, outputs, stored, installation.timers())
+        sources = [f"{topic}/{p}" for topic in RAW for p in range(RAW_PARTITIONS)]
+        oracle.check_replay(findings, self.campaigns, sources, log, outputs, stored, installation.timers())
         if self.transactions:
             names = list(oracle.model_names(self.campaigns))
             oracle.check_models(findings, self.campaigns, self.topic("learning"), self.kept(names))

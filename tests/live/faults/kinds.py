@@ -90,7 +90,7 @@ def _state(pid: int) -> str:
 
 
 def _kill_member(field: Field) -> float:
-    member = field.random.choice(field.members)
+    member = field.random.choice([one for one in field.members if one is not field.spare])
     field.excused.add(member.pid)
     member.kill()
     member.wait()

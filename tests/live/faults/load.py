@@ -20,6 +20,7 @@ from streams.connection import KafkaConnection
 START_MS = 1_700_000_000_000 // DAY_MS * DAY_MS
 RAW = ("clickstream", "transactions")
 TICK_S = 0.2
+SPEED = 3600.0
 RECENT = 100
 OVERSIZE = 300 * 1024
 KINDS = ("poison", "oversize", "duplicate", "late", "future")
@@ -45,7 +46,7 @@ class Load:
     raw_partitions: int
     seed: int
     rate: float
-    speed: float = 3600.0
+    speed: float = SPEED
     customers: int = 10_000
     devices: int = 1_500
     share: dict[str, float] = field(default_factory=dict)

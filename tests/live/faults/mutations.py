@@ -64,8 +64,11 @@ def _dedupe() -> None:
     _rewrite(engine.Engine, "_refused", ("if seen in draft.seen:", "if False:"))
 
 
-def _await() -> None:
+def _acknowledgement() -> None:
     _rewrite(publishers._Publisher, "_send", ("await future", "pass"))
+
+
+def _publish() -> None:
     _rewrite(checkpoint.EnginePartition, "_settled", ("await task", "pass"))
 
 
@@ -93,7 +96,8 @@ WITHOUT: dict[str, Change] = {
     "outbox": _outbox,
     "publish filter": _filter,
     "dedupe": _dedupe,
-    "awaited acknowledgement": _await,
+    "awaited acknowledgement": _acknowledgement,
+    "awaited publish": _publish,
     "transaction": _transaction,
     "read_committed": _read_committed,
 }

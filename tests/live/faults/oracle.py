@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import repeat
+from multiprocessing import get_context
 
 import msgspec
 
@@ -27,45 +31,59 @@ from streams.emitting import decode_example
 from tests.live.faults.checks import Findings, Written
 
 Timer = tuple[str, str, int]
+PROCESSES = 4
 
 
-class Replay:
-    """The fault-free replay of the log of all partitions."""
+@dataclass
+class Replayed:
+    """What the replay of one or several partitions came to; it can be sent between processes."""
 
-    def __init__(self, campaigns: str, sources: Iterable[str]) -> None:
-        self._settings = read(campaigns, "campaigns")
-        self._sources = tuple(sources)
-        self.profiles: dict[str, Profile] = {}
-        self.timers: set[Timer] = set()
-        self.decisions: Counter[str] = Counter()
-        self.triggers: Counter[tuple[str, str]] = Counter()
-        self.messages: Counter[str] = Counter()
-        self.steps = 0
+    profiles: dict[str, bytes] = field(default_factory=dict)
+    timers: set[Timer] = field(default_factory=set)
+    decisions: Counter[str] = field(default_factory=Counter)
+    triggers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    messages: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
 
-    def run(self, log: Iterable[bytes]) -> None:
-        """Step over the log of one partition."""
-        settings = self._settings
-        engine = Engine(settings.engine, settings.campaigns, Learner(settings.engine.model_specs()).models)
-        partition = Partition(sources=self._sources)
-        events = (event for event in map(decode_event, log) if not isinstance(event, ModelPublished))
-        for event, now in partition.plan(events):
-            step = engine.step(event, self.profiles.get(event.customer), now, partition.clock)
-            self.steps += 1
-            self.profiles[event.customer] = step.profile
-            partition.apply(event.customer, step)
-            self._note(step)
-        self.timers |= {(customer, kind, due) for due, customer, kind in partition.timers()}
+    def add(self, other: Replayed) -> None:
+        """Take another partition's in."""
+        self.profiles |= other.profiles
+        self.timers |= other.timers
+        self.decisions += other.decisions
+        self.triggers += other.triggers
+        self.messages += other.messages
+        self.steps += other.steps
 
-    def _note(self, step: Step) -> None:
-        for decision in step.decisions:
-            told = decided(encode_decision(decision))
-            self.decisions[told] += 1
-            if decision.arm == "treated":
-                self.triggers[decision.topic, told] += 1
-        for conversion in step.conversions:
-            self.decisions[decided(encode_conversion(conversion))] += 1
-        for message in step.messages:
-            self.messages[_message(encode_event(message))] += 1  # type: ignore[arg-type]  # of the union
+
+def replay(campaigns: str, sources: Sequence[str], log: Sequence[bytes]) -> Replayed:
+    """Step over the log of one partition, without anything around the engine."""
+    settings = read(campaigns, "campaigns")
+    engine = Engine(settings.engine, settings.campaigns, Learner(settings.engine.model_specs()).models)
+    partition = Partition(sources=sources)
+    held: dict[str, Profile] = {}
+    found = Replayed()
+    events = (event for event in map(decode_event, log) if not isinstance(event, ModelPublished))
+    for event, now in partition.plan(events):
+        step = engine.step(event, held.get(event.customer), now, partition.clock)
+        held[event.customer] = step.profile
+        partition.apply(event.customer, step)
+        _note(found, step)
+    found.profiles = {customer: profiles.encode(known(profile)) for customer, profile in held.items()}
+    found.timers = {(customer, kind, due) for due, customer, kind in partition.timers()}
+    return found
+
+
+def _note(found: Replayed, step: Step) -> None:
+    found.steps += 1
+    for decision in step.decisions:
+        told = decided(encode_decision(decision))
+        found.decisions[told] += 1
+        if decision.arm == "treated":
+            found.triggers[decision.topic, told] += 1
+    for conversion in step.conversions:
+        found.decisions[decided(encode_conversion(conversion))] += 1
+    for message in step.messages:
+        found.messages[_message(encode_event(message))] += 1  # type: ignore[arg-type]  # of the union
 
 
 def decided(value: bytes) -> str:
@@ -96,7 +114,8 @@ def known(profile: Profile) -> Profile:
 
 def check_replay(
     findings: Findings,
-    replay: Replay,
+    campaigns: str,
+    sources: Sequence[str],
     log: Iterable[Written],
     outputs: Mapping[str, Iterable[Written]],
     stored: Mapping[str, bytes],
@@ -119,27 +138,28 @@ def check_replay(
         by_partition[record.partition].append(record.value)
         if b'"via"' not in record.value and b'"type":"model_published"' not in record.value:
             messages[_message(record.value)] += 1
-    for partition in sorted(by_partition):
-        replay.run(by_partition.pop(partition))
-    findings.differ("message", messages, replay.messages)
-    findings.differ("decision", Counter(decided(record.value) for record in outputs["decisions"]), replay.decisions)
+    true = Replayed()
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        for replayed in pool.map(replay, repeat(campaigns), repeat(sources), by_partition.values()):
+            true.add(replayed)
+    findings.differ("message", messages, true.messages)
+    findings.differ("decision", Counter(decided(record.value) for record in outputs["decisions"]), true.decisions)
     found = Counter(
         (topic, decided(record.value))
         for topic, records in outputs.items()
         if topic != "decisions"
         for record in records
     )
-    findings.differ("trigger", found, replay.triggers)
-    for customer in sorted(stored.keys() | replay.profiles.keys()):
-        data, true = stored.get(customer), replay.profiles.get(customer)
-        have = known(profiles.decode(data)) if data is not None else None
-        if have is None or true is None or have != known(true):
-            findings.add("state differs", f"{customer}: {_differing(have, true and known(true))}")
-    for customer, kind, due in sorted(timers ^ replay.timers):
-        findings.add(
-            "timer differs", f"{kind} of {customer} at {due}, {'set' if (customer, kind, due) in timers else 'missing'}"
-        )
-    findings.counts["steps"] = replay.steps
+    findings.differ("trigger", found, true.triggers)
+    for customer in sorted(stored.keys() | true.profiles.keys()):
+        one = known(profiles.decode(stored[customer])) if customer in stored else None
+        other = profiles.decode(true.profiles[customer]) if customer in true.profiles else None
+        if one is None or other is None or one != other:
+            findings.add("state differs", f"{customer}: {_differing(one, other)}")
+    for customer, kind, due in sorted(timers ^ true.timers):
+        which = "set" if (customer, kind, due) in timers else "missing"
+        findings.add("timer differs", f"{kind} of {customer} at {due}, {which}")
+    findings.counts["steps"] = true.steps
 
 
 def _differing(one: Profile | None, other: Profile | None) -> object:

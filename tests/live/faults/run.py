@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -47,6 +48,7 @@ WARM_S = 3.0
 PAUSE_S = (1.0, 4.0)
 LONG_LOG = 60_000
 """Events after which a soak sends no FLUSHALL: what it repeats is as long as the log."""
+SOAK_SPEED = 600.0
 Stack = Literal["kafka", "embedded"]
 
 
@@ -61,10 +63,8 @@ def servers(stack: Stack, folder: Path) -> Iterator[tuple[KafkaServer | Broker, 
 def saturation(broker: KafkaServer | Broker, valkey: Valkey, folder: Path, workers: int) -> float:
     """Records a second that the workers take when all of them lie ready."""
     with Field(broker, valkey, folder / "saturation", 1, 1_000.0, f"s{uuid4().hex[:8]}", workers) as field:
-        started, sent = time.monotonic(), field.ends("clickstream", "transactions")
-        del sent
+        started = time.monotonic()
         field.load.preload(SATURATING)
-        started = min(started + 1.0, time.monotonic())
         field.recovered(started)
         taken = time.monotonic() - started
         field.end()
@@ -72,16 +72,17 @@ def saturation(broker: KafkaServer | Broker, valkey: Valkey, folder: Path, worke
 
 
 def result(
-    field: Field, findings: Findings, stack: Stack, seed: int, recoveries: list[float], injected: dict[str, int]
+    field: Field, findings: Findings, stack: Stack, seed: int, recoveries: dict[str, list[float]]
 ) -> dict[str, Any]:
     """The figures of a run."""
+    every = [seconds for one in recoveries.values() for seconds in one]
     oldest = max(field.memory.values(), key=lambda samples: samples[-1][0] - samples[0][0], default=[])
     half = [sample for sample in oldest if sample[0] > (oldest[0][0] + oldest[-1][0]) / 2] if oldest else []
     slope = slope_mb_per_hour(half)
     return {
         "stack": stack,
         "seed": seed,
-        "injected": injected,
+        "injected": {kind: len(one) for kind, one in recoveries.items()},
         "mixed_in": dict(field.load.mixed),
         "rate": round(field.load.rate),
         "events": findings.counts["events"],
@@ -90,7 +91,8 @@ def result(
         "dead": findings.counts["dead letters"],
         "triggers": findings.counts["triggers"],
         "triggers_repeated": findings.counts["triggers repeated"],
-        "recovery_s": {"p50": _rounded(quantile(recoveries, 0.5)), "max": _rounded(max(recoveries, default=math.nan))},
+        "recovery_s": {"p50": _rounded(quantile(every, 0.5)), "max": _rounded(max(every, default=math.nan))},
+        "recoveries_s": {kind: [round(seconds, 1) for seconds in one] for kind, one in recoveries.items()},
         "memory_mb": {
             "most": round(max((mb for samples in field.memory.values() for _, mb in samples), default=0.0)),
             "slope_mb_per_hour": _rounded(slope),
@@ -141,17 +143,18 @@ def one_kind(
             findings.add("failed", str(error))
         for seconds in late:
             findings.add("recovery too slow", f"{seconds:.1f} s, allowed {RECOVERY_S:.0f} s")
-        return {"fault": kind} | result(field, findings, stack, seed, recoveries, {kind: len(recoveries)})
+        return {"fault": kind} | result(field, findings, stack, seed, {kind: recoveries})
 
 
 def soak(
     stack: Stack, broker: KafkaServer | Broker, valkey: Valkey, folder: Path, minutes: float, seed: int, rate: float
 ) -> dict[str, Any]:
     """Faults at random for so many minutes; the first worker is never killed, so that its memory tells a slope."""
-    random, recoveries, injected, late = Random(seed), list[float](), dict[str, int](), list[str]()
+    random, late = Random(seed), list[str]()
+    recoveries: dict[str, list[float]] = defaultdict(list)
     kinds = [kind for kind, fault in FAULTS.items() if stack == "kafka" or fault.embedded]
     name = f"f{uuid4().hex[:8]}"
-    with Field(broker, valkey, folder / name, seed, rate, name) as field:
+    with Field(broker, valkey, folder / name, seed, rate, name, speed=SOAK_SPEED) as field:
         field.load.start()
         time.sleep(WARM_S)
         until = time.monotonic() + 60 * minutes
@@ -163,12 +166,12 @@ def soak(
                     deck = random.sample(kinds, len(kinds))  # every kind once, in a new order, then again
                 kind = deck.pop()
                 fault = FAULTS[kind]
+                field.spare = field.members[0]
                 if not fault.bounded and field.load.sent > LONG_LOG:
                     continue
                 since = fault.inject(field)
                 took = field.recovered(since)
-                recoveries.append(took)
-                injected[kind] = injected.get(kind, 0) + 1
+                recoveries[kind].append(took)
                 if fault.bounded and took > RECOVERY_S:
                     late.append(f"{kind}: {took:.1f} s")
                 say(f"{(until - time.monotonic()) / 60:5.1f} min left  {kind}: {took:.1f} s")
@@ -181,7 +184,7 @@ def soak(
             findings.add("failed", str(error))
         for what in late:
             findings.add("recovery too slow", f"{what}, allowed {RECOVERY_S:.0f} s")
-        return {"fault": "soak", "minutes": minutes} | result(field, findings, stack, seed, recoveries, injected)
+        return {"fault": "soak", "minutes": minutes} | result(field, findings, stack, seed, recoveries)
 
 
 def say(text: str) -> None:
