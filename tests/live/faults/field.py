@@ -107,7 +107,7 @@ class Field:
         for _ in range(self._count):
             self.members.append(self.start())
         for member in self.members:
-            self.installation.started(member)
+            self.joined(member)
         self._watch.start()
         return self
 
@@ -121,6 +121,15 @@ class Field:
         """Start a worker."""
         with self._lock:
             return self.installation.start(die_at, die_after, halt=halt)
+
+    def joined(self, worker: subprocess.Popen[bytes]) -> None:
+        """Wait until a worker has joined, on a busy machine too."""
+        log = self.installation.folder / f"worker-{self.installation.workers.index(worker)}.log"
+        until = time.monotonic() + PATIENCE_S
+        while b'"started"' not in log.read_bytes():
+            assert worker.poll() is None, self.installation.logs()
+            assert time.monotonic() < until, self.installation.logs()
+            time.sleep(0.05)
 
     def replace(self, member: subprocess.Popen[bytes]) -> None:
         """A supervisor's part: start another in the place of one that is gone."""

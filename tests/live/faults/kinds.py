@@ -15,10 +15,14 @@ from pathlib import Path
 from tests.live.faults.field import SESSION_S, Field
 
 Inject = Callable[[Field], float]
-REACH_S = 30.0
+REACH_S = 120.0
 SUSPENDED_S = 16.0
 MIX_S = 4.0
 CHURN_S = 10.0
+
+
+class NotInjectedError(Exception):
+    """The fault could not be brought about: that says nothing of the stream."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,14 @@ class Fault:
 
 def _kill(point: str, most: int, halt: bool = False) -> Inject:
     def inject(field: Field) -> float:
-        for _ in range(4):
+        for _ in range(2):
             worker = field.start(point, field.random.randrange(1, most), halt=halt)
             if _reached(worker, halt):
                 break
             worker.kill()  # no partition of its own ever came there
             worker.wait()
         else:
-            raise AssertionError(f"no worker came to {point}\n{field.installation.logs()}")
+            raise NotInjectedError(f"no worker came to {point}\n{field.installation.logs()}")
         if halt:
             time.sleep(2 * SESSION_S)
             worker.send_signal(signal.SIGCONT)
@@ -77,8 +81,7 @@ def _reached(worker: subprocess.Popen[bytes], halt: bool) -> bool:
             if state == "T":
                 return True
         elif worker.poll() is not None:
-            assert worker.returncode == -signal.SIGKILL, worker.returncode
-            return True
+            return worker.returncode == -signal.SIGKILL
         time.sleep(0.02)
     return False
 
@@ -118,7 +121,7 @@ def _broker_suspended_while_starting(field: Field) -> float:
     guest = field.start()
     time.sleep(field.random.uniform(0.5, 3.0))
     since = _broker_suspended(field)
-    field.installation.started(guest)
+    field.joined(guest)
     field.installation.stop(guest)
     return since
 
@@ -132,7 +135,7 @@ def _broker_killed(field: Field) -> float:
 
 def _churn(field: Field) -> float:
     guest = field.start()
-    field.installation.started(guest)
+    field.joined(guest)
     time.sleep(CHURN_S)
     field.installation.stop(guest)
     since = time.monotonic()

@@ -29,7 +29,7 @@ from benchmarks.machine import ROOT, provenance
 from streams.embedded import Broker, Valkey
 from tests.live.faults.checks import Findings, quantile, slope_mb_per_hour
 from tests.live.faults.field import RECOVERY_S, Field
-from tests.live.faults.kinds import FAULTS
+from tests.live.faults.kinds import FAULTS, NotInjectedError
 from tests.live.kafka import KafkaServer
 
 RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
@@ -139,7 +139,7 @@ def one_kind(
             say(f"  settled in {field.settle():.1f} s")
             field.end()
             findings = field.verify()
-        except AssertionError as error:
+        except (AssertionError, NotInjectedError) as error:
             findings.add("failed", str(error))
         for seconds in late:
             findings.add("recovery too slow", f"{seconds:.1f} s, allowed {RECOVERY_S:.0f} s")
@@ -169,7 +169,12 @@ def soak(
                 field.spare = field.members[0]
                 if not fault.bounded and field.load.sent > LONG_LOG:
                     continue
-                since = fault.inject(field)
+                try:
+                    since = fault.inject(field)
+                except NotInjectedError as error:
+                    field.notes[f"not injected: {kind}"] += 1
+                    say(str(error).partition("\n")[0])
+                    continue
                 took = field.recovered(since)
                 recoveries[kind].append(took)
                 if fault.bounded and took > RECOVERY_S:
