@@ -122,6 +122,18 @@ class Field:
         with self._lock:
             return self.installation.start(die_at, die_after, halt=halt)
 
+    def warm(self) -> None:
+        """Start the load and wait until every partition has committed something."""
+        self.load.start()
+        self._until(lambda: all(self.positions()), time.monotonic() + PATIENCE_S)
+
+    def heal(self) -> None:
+        """Bring back what a fault that failed half-way has left away."""
+        for server in (self.server, self.valkey):
+            if not server.alive():
+                server.start()
+            server.resume()
+
     def joined(self, worker: subprocess.Popen[bytes]) -> None:
         """Wait until a worker has joined, on a busy machine too."""
         log = self.installation.folder / f"worker-{self.installation.workers.index(worker)}.log"

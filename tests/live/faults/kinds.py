@@ -174,11 +174,13 @@ def _store_older(field: Field) -> float:
 def _store_back_one(field: Field) -> float:
     """Cut the append-only file right before its last commit, as a disk that lost the last write."""
     field.valkey.kill()
-    (file,) = (field.valkey.folder / "appendonlydir").glob("*.incr.aof")
+    file = max((field.valkey.folder / "appendonlydir").glob("*.incr.aof"), key=lambda one: int(one.name.split(".")[-3]))
     data = file.read_bytes()
     end = data.rfind(b"\r\nseq\r\n")
-    start = data.rfind(b"*1\r\n$5\r\nMULTI\r\n", 0, end)
-    assert 0 < start < end, "no commit in the append-only file"
+    start = data.rfind(b"*1\r\n$5\r\nMULTI\r\n", 0, max(0, end))
+    if start < 0:
+        field.valkey.start()
+        raise NotInjectedError("no commit in the append-only file: it was rewritten a moment ago")
     with file.open("r+b") as out:
         out.truncate(start)
     field.notes["commits cut off the store"] += data.count(b"\r\nseq\r\n", start)

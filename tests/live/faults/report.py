@@ -28,7 +28,7 @@ def by_fault(results: Iterable[Line], stack: str) -> str:
     last: dict[str, Line] = {}
     soaked: dict[str, list[float]] = {}
     for line in results:
-        if line.get("stack") != stack or "recoveries_s" not in line and line["fault"] != "soak":
+        if line.get("stack") != stack or ("recoveries_s" not in line and line["fault"] != "soak"):
             continue
         if line["fault"] == "soak":
             for kind, seconds in line.get("recoveries_s", {}).items():
@@ -89,7 +89,11 @@ def total(results: Iterable[Line]) -> str:
             count[line["stack"]] = count.get(line["stack"], 0) + sum(line["injected"].values())
         if line.get("stack") in STACKS and line.get("wrong"):
             failed += 1
-    told = ", ".join(f"{count[stack]} on the {name.lower() if stack == 'embedded' else name}" for stack, name in STACKS.items() if stack in count)
+    told = ", ".join(
+        f"{count[stack]} on the {name.lower() if stack == 'embedded' else name}"
+        for stack, name in STACKS.items()
+        if stack in count
+    )
     return f"Injected in all recorded runs: {sum(count.values())} ({told}). Runs that found something wrong: {failed}."
 
 
@@ -97,7 +101,9 @@ def mutations(results: Iterable[Line]) -> str:
     """One row a safeguard that was taken out."""
     last = {line["without"]: line for line in results if line["fault"] == "mutation"}
     rows = [f"| {name} | {line['how']} | {line['found']} |" for name, line in last.items()]
-    return "\n".join(["| taken out | what was run | what failed first |", "|---|---|---|", *rows]) if rows else "Not run."
+    return (
+        "\n".join(["| taken out | what was run | what failed first |", "|---|---|---|", *rows]) if rows else "Not run."
+    )
 
 
 def main() -> int:

@@ -44,7 +44,6 @@ CI = (
     "poison",
 )
 SATURATING = 8_000
-WARM_S = 3.0
 PAUSE_S = (1.0, 4.0)
 LONG_LOG = 60_000
 """Events after which a soak sends no FLUSHALL: what it repeats is as long as the log."""
@@ -125,8 +124,7 @@ def one_kind(
     fault, recoveries = FAULTS[kind], list[float]()
     name = f"f{uuid4().hex[:8]}"
     with Field(broker, valkey, folder / name, seed, rate, name, without=without) as field:
-        field.load.start()
-        time.sleep(WARM_S)
+        field.warm()
         findings, late = Findings(), list[float]()
         try:
             for _ in range(times):
@@ -155,8 +153,7 @@ def soak(
     kinds = [kind for kind, fault in FAULTS.items() if stack == "kafka" or fault.embedded]
     name = f"f{uuid4().hex[:8]}"
     with Field(broker, valkey, folder / name, seed, rate, name, speed=SOAK_SPEED) as field:
-        field.load.start()
-        time.sleep(WARM_S)
+        field.warm()
         until = time.monotonic() + 60 * minutes
         findings = Findings()
         deck: list[str] = []
@@ -171,9 +168,10 @@ def soak(
                     continue
                 try:
                     since = fault.inject(field)
-                except NotInjectedError as error:
-                    field.notes[f"not injected: {kind}"] += 1
-                    say(str(error).partition("\n")[0])
+                except Exception as error:  # noqa: BLE001  # what the driver cannot do is noted, and no reason to end
+                    field.notes[f"not injected: {kind}, {str(error)[:200]}"] += 1
+                    say(f"not injected: {kind}, {error!r:.200}")
+                    field.heal()
                     continue
                 took = field.recovered(since)
                 recoveries[kind].append(took)

@@ -63,7 +63,7 @@ async def test_a_refused_record_fails_its_batch_and_the_offset_with_it(kafka: Ka
     publisher = broker.publisher(f"{name}-0")
     await publisher.start()
     at = TopicPartition(name, 0)
-    with pytest.raises(Exception, match="MessageSizeTooLarge|too large"):
+    with pytest.raises(Exception, match=r"MessageSizeTooLarge|too large"):
         await publisher.publish([Output(0, 0, f"{name}-small", b"u:1", bytes(5_000), 0)], {at: Position(1)})
     await publisher.stop()
     second = broker.publisher(f"{name}-0")
