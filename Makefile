@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
+.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,19 @@ test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPOR
 
 test-live: $(STAMP) ## run the same tests of the stream on the embedded broker and store (needs nothing else)
 	@$(BIN)/python -m pytest -m 'live and not kafka'
+
+SEED ?= 1
+MINUTES ?= 30
+STACK ?= kafka
+
+faults: $(STAMP) ## put a running installation through every fault (SEED=n, STACK=kafka or embedded)
+	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED)
+
+faults-ci: $(STAMP) ## put it through eight of them, one seed, in at most ten minutes
+	@timeout 600 $(BIN)/python -m tests.live.faults.run --stack kafka --seed $(SEED) --only ci --times 1 --dry
+
+soak: $(STAMP) ## put it through faults at random (MINUTES=30 SEED=n)
+	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED) --minutes $(MINUTES)
 
 check: lint types imports doctest coverage ## run everything that must hold before a commit
 

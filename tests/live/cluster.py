@@ -62,6 +62,7 @@ class Job(msgspec.Struct):
     halt: bool = False
     stall_s: float = 120.0
     learn_every: int = 200
+    without: str = ""
 
 
 class Installation:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections import Counter
 
 import msgspec
@@ -20,6 +21,13 @@ from streams.settings import Limits, StreamSettings
 from streams.store import Keep
 from streams.worker import Worker, run
 from tests.live.cluster import Job
+from tests.live.faults import mutations
+
+
+def step_clock(seconds: float) -> None:
+    """Let the wall clock of this process, as Python tells it, jump."""
+    now = time.time
+    vars(time)["time"] = lambda: now() + seconds
 
 
 def main() -> None:
@@ -27,6 +35,10 @@ def main() -> None:
     settle()
     logs()
     job = msgspec.json.decode(os.environ["TEST_WORKER"], type=Job)
+    if job.without:
+        mutations.remove(job.without)
+    signal.signal(signal.SIGUSR1, lambda *_: step_clock(3600.0))
+    signal.signal(signal.SIGUSR2, lambda *_: step_clock(-7200.0))
     seen: Counter[str] = Counter()
 
     def points(point: str) -> None:
