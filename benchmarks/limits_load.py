@@ -100,14 +100,14 @@ def _iso(seconds: int, ms: int) -> str:
 
 
 def patterns(count: int = 40_000) -> list[Profile]:
-    """Profiles of known customers as a run over the simulated shop leaves them, with the timers that are set in them."""
+    """Profiles of known customers as a run over the simulated shop leaves them."""
     run, intake = Run(example_settings()), Intake()
     run.drain(event for n, raw in enumerate(records(count)) for event in intake.read(raw, None, f"x:{n}").events)
-    return [profile for profile in run.profiles.values() if profile.customer[0] == "u" and profile.timers]
+    return [profile for profile in run.profiles.values() if profile.customer[0] == "u"]
 
 
 async def fill(store: RedisStore, customers: int, partitions: int, identities: list[str], due: int) -> dict[str, int]:
-    """Store so many customers, each a copy of one of ``patterns``, all their timers due at ``due`` (milliseconds UTC).
+    """Store so many customers, each a copy of one of ``patterns`` with its periodic scoring due at ``due`` (milliseconds UTC).
 
     Returns
     -------
@@ -126,7 +126,7 @@ async def fill(store: RedisStore, customers: int, partitions: int, identities: l
             made, set_ = {}, {}
             for customer in who[first : first + CHUNK]:
                 pattern = held[int(customer[2:]) % len(held)]
-                kinds = tuple((kind, due) for kind, _ in pattern.timers)
+                kinds = (("score", due),)
                 made[customer] = encode(replace(pattern, customer=customer, timers=kinds, clock=min(pattern.clock, due)))
                 set_.update({(customer, kind): at for kind, at in kinds})
                 size += len(made[customer])
