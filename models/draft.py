@@ -74,6 +74,7 @@ class Draft:
     """
 
     __slots__ = (
+        "_heads",
         "activity",
         "basket",
         "before",
@@ -120,6 +121,7 @@ class Draft:
         self.take(profile)
         self.seen = profile.seen
         self.timers: dict[str, int] | None = None
+        self._heads: dict[str, list[str]] | None = None
         self.linked = profile.linked
         self.erased_at = profile.erased_at
         self.late = profile.late
@@ -169,10 +171,13 @@ class Draft:
                 return due
         return 0
 
-    def kinds(self, prefix: str) -> list[str]:
-        """The kinds of timers that are set now and begin with ``prefix``."""
-        timers = self.timers if self.timers is not None else dict(self.before.timers)
-        return [kind for kind in timers if kind.startswith(prefix)]
+    def kinds(self, head: str) -> list[str]:
+        """The kinds of timers that are set now and read ``head@...``: 500 campaigns may each ask for theirs."""
+        if self._heads is None:
+            self._heads = {}
+            for kind in self.timers if self.timers is not None else (kind for kind, _ in self.before.timers):
+                self._heads.setdefault(kind.rpartition("@")[0], []).append(kind)
+        return list(self._heads.get(head, ()))
 
     def set_timer(self, kind: str, due: int) -> None:
         """Set the timer of ``kind``, in place of an earlier one; 0 takes it away."""
@@ -180,6 +185,9 @@ class Draft:
             return
         if self.timers is None:
             self.timers = dict(self.before.timers)
+        if self._heads is not None and bool(due) != (kind in self.timers):
+            among = self._heads.setdefault(kind.rpartition("@")[0], [])
+            among.append(kind) if due else among.remove(kind)
         if due:
             self.timers[kind] = due
         else:

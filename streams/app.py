@@ -14,6 +14,7 @@ from .broker import Broker
 from .checkpoint import EnginePartition
 from .connection import KafkaConnection
 from .lanes import Batch, Lanes, Work
+from .room import Room
 from .settings import StreamSettings
 from .store import Store
 from .transport import BatchSchema, Consumer, ConsumerThread
@@ -99,11 +100,12 @@ def build(
 
     broker.commit_offsets = commit
     raw = {settings.topic(name) for name in settings.raw}
+    room = Room(settings.limits.profiles)
     events, learning = settings.topic("events"), settings.topic("learning")
 
     def make(tp: TopicPartition) -> Work:
         if tp.topic == events:
-            return EnginePartition(tp, settings, store, broker, points)
+            return EnginePartition(tp, settings, store, broker, points, room)
         if tp.topic == learning:
             return LearnerPartition(tp, settings, store, broker, points)
         return IntakePartition(tp, settings, broker, lambda tp: thread().polled(tp))

@@ -28,6 +28,7 @@ from .errors import RefusedError
 from .lanes import FencedError, ReopenError
 from .model_watch import ModelWatch
 from .publishers import Publisher
+from .room import Room
 from .settings import StreamSettings
 from .stages import Stages
 from .stepping import Cut, Line, read
@@ -51,6 +52,8 @@ class EnginePartition:
         The partition of ``events``.
     points
         Called at named points with their name; tests end the process there.
+    room
+        For decoded profiles, shared with the worker's other partitions; without one, all that the limits allow.
     """
 
     def __init__(
@@ -60,9 +63,11 @@ class EnginePartition:
         store: Store,
         broker: Broker,
         points: Callable[[str], None] = lambda point: None,
+        room: Room | None = None,
     ) -> None:
         self._tp = tp
         self._settings = settings
+        self._room = room or Room(settings.limits.profiles)
         self._store = store
         self._broker = broker
         self._points = points
@@ -105,6 +110,7 @@ class EnginePartition:
             await self._publish(pending.outputs, pending.end, self._seq)
         built = await build(settings, store, self._broker, p, meta.state if meta else b"")
         self.stepper, self._inline, self._adoption = built.stepper, built.learner, built.adoption
+        self._room.enter(self._tp)
         if self._inline is not None:
             models, examples = await store.learned(p)
             if models is not None:
@@ -236,7 +242,7 @@ class EnginePartition:
         self._seq += 1
         self.done += 1
         self._pos = cut.pos
-        self.stepper.trim()
+        self.stepper.trim(self._room.share)
         if outputs or time.monotonic() - self._offsets_at > OFFSETS_EVERY_S:
             self._publishing = asyncio.create_task(self._publish(outputs, cut.pos, self._seq))
 
@@ -259,6 +265,7 @@ class EnginePartition:
     async def idle(self) -> None:
         """Nothing to read: what was stepped is published, and its offset with it."""
         await self._settled()
+        self.stepper.trim(self._room.share)  # others may have come meanwhile
         if self._pos > self._committed:
             await self._publish([], self._pos, self._seq)
 
@@ -266,6 +273,8 @@ class EnginePartition:
         """Let go of the partition: the outbox is safe, whoever opens next publishes it."""
         task, self._publishing = self._publishing, None
         publisher, self._publisher = self._publisher, None
+        if self._room.leave(self._tp):
+            self.stepper.cache.clear()
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):

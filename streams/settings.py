@@ -27,7 +27,7 @@ class Limits:
     timers
         Timers loaded at once.
     profiles
-        Decoded profiles kept in the cache of a partition.
+        Decoded profiles kept by a worker, about 11 KB each; its open partitions share them, and may keep a quarter more.
     examples
         Examples in the write-ahead log after which the inline learner is stored.
     """
@@ -37,7 +37,7 @@ class Limits:
     output_bytes: int = 2 * 1024 * 1024
     seconds: float = 0.25
     timers: int = 1_000
-    profiles: int = 20_000
+    profiles: int = 40_000
     examples: int = 5_000
 
 

@@ -229,7 +229,7 @@ class Stepper:
                     self._note_erased(before, step.profile)
                 if isinstance(event, TimerDue):
                     key = (customer, event.kind)
-                    timers[key] = dict(step.profile.timers).get(event.kind, 0)
+                    timers[key] = next((due for kind, due in step.profile.timers if kind == event.kind), 0)
                 if step.timers:
                     partition.apply(customer, step)
                     for kind, due in step.timers:
@@ -293,13 +293,18 @@ class Stepper:
         erased, self._erased = self._erased, False
         return Cut(pos, done, state, changed, timers, emitter, examples, erased)
 
-    def trim(self) -> None:
-        """Once a cut is stored: drop the erased, and what was touched longest ago where there is a quarter too much."""
+    def trim(self, most: int) -> None:
+        """Once a cut is stored: drop the erased, and what was touched longest ago where there is a quarter too much.
+
+        Parameters
+        ----------
+        most
+            Profiles to keep.
+        """
         for customer in self._tombstones:
             if (profile := self.cache.get(customer)) is not None and is_tombstone(profile):
                 del self.cache[customer]
         self._tombstones.clear()
-        most = self._limits.profiles
         if len(self.cache) > most + most // 4:
             for customer in list(self.cache)[: len(self.cache) - most]:
                 del self.cache[customer]

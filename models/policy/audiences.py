@@ -26,15 +26,14 @@ def kinds(draft: Draft) -> list[str]:
 
 def member(draft: Draft, campaign: Campaign) -> bool:
     """Whether the customer is in the campaign's audience; a shadow's members are no members of a live one."""
-    prefix, shadow = f"{MEMBERSHIP}{campaign.config.id}@", campaign.config.mode == "shadow"
-    return any(kind.endswith("@s") == shadow for kind in draft.kinds(prefix))
+    shadow = campaign.config.mode == "shadow"
+    return any(kind.endswith("@s") == shadow for kind in draft.kinds(f"{MEMBERSHIP}{campaign.config.id}"))
 
 
 def stay(draft: Draft, campaign: Campaign) -> None:
     """A member gave the signal again: the stay starts anew, and nobody has to be told."""
-    for kind in kinds(draft):
-        if kind.startswith(f"{MEMBERSHIP}{campaign.config.id}@"):
-            draft.set_timer(kind, draft.now + campaign.stay_ms)
+    for kind in draft.kinds(f"{MEMBERSHIP}{campaign.config.id}"):
+        draft.set_timer(kind, draft.now + campaign.stay_ms)
 
 
 def entered(draft: Draft, campaign: Campaign, decision: Decision) -> None:

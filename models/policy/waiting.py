@@ -26,12 +26,12 @@ def started(signal: Signal, now: int) -> int:
 def defer(draft: Draft, signals: Signals, signal: Signal, campaign: Campaign, until: int) -> None:
     """Come back at ``until`` (milliseconds UTC); a campaign waits for one thing at a time, the first that is still true."""
     name, since = campaign.config.id, started(signal, draft.now)
-    prefix = f"{DEFER}{name}@"
-    for kind in draft.kinds(prefix):
-        if signals.still_true(draft, campaign.config.signal, int(kind[len(prefix) :])):
+    head = f"{DEFER}{name}"
+    for kind in draft.kinds(head):
+        if signals.still_true(draft, campaign.config.signal, int(kind[len(head) + 1 :])):
             return
         draft.set_timer(kind, 0)
-    draft.set_timer(f"{prefix}{since}", until)
+    draft.set_timer(f"{head}@{since}", until)
 
 
 def resumed(kind: str) -> tuple[str, Signal]:

@@ -18,8 +18,9 @@ from streams import worker as workers
 from streams.environment import from_environment
 from streams.errors import StreamError
 from streams.redis_store import RedisStore
-from streams.settings import StreamSettings
+from streams.settings import Limits, StreamSettings
 from streams.stack import Stack
+from streams.store import Keep
 from streams.topic_plan import Clock
 
 from . import common
@@ -67,6 +68,19 @@ def worker(
     ] = True,
     currency: Annotated[str, typer.Option(help="Currency of amounts without one, such as EUR.")] = "",
     timezone: Annotated[str, typer.Option(help="Time zone of times without an offset, such as Europe/Paris.")] = "UTC",
+    keep_versions: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Versions of each model that the state store keeps; a replay of a log of several partitions needs "
+            "those that it names. At most 256 MB of each model, whatever this says.",
+        ),
+    ] = Keep().versions,
+    cache_profiles: Annotated[
+        int,
+        typer.Option(min=1, help="Customers whose profiles this worker keeps decoded in memory, about 11 KB each."),
+    ] = Limits().profiles,
 ) -> None:
     """Run a worker: any number of them share the work of an installation.
 
@@ -87,6 +101,8 @@ def worker(
         clock=clock,
         transactions=transactions,
         intake=common.intake(currency, timezone),
+        keep=Keep(keep_versions),
+        limits=Limits(profiles=cache_profiles),
     )
     connection = from_environment(os.environ, kafka=kafka, redis=redis)
     raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role)))

@@ -158,7 +158,7 @@ class Installation:
             raw = [TopicPartition(name, p) for name in names for p in reader.partitions_for_topic(name)]
             ends = {tp: extent.most for tp, extent in log_reader.extents(reader, raw).items()}
         with clients.admin(self.connection) as admin:
-            committed = _offsets(admin, self.job.app)
+            committed = committed_offsets(admin, self.job.app)
         if any(committed.get(tp, 0) < end for tp, end in ends.items()):
             return False
         last = {}
@@ -215,7 +215,7 @@ class Installation:
         return found
 
 
-def _offsets(admin: Any, group: str) -> dict[Any, int]:
+def committed_offsets(admin: Any, group: str) -> dict[Any, int]:
     """Committed offsets; none while the group's coordinator is still on its way."""
     with contextlib.suppress(KafkaError):
         return _committed(admin, group)
