@@ -202,7 +202,11 @@ def main() -> None:
     for name in options.only or SCENARIOS:
         load = os.getloadavg()[0]
         command = f"python -m benchmarks.limits --only {name} --scale {options.scale:g}"
-        with tempfile.TemporaryDirectory() as scratch, KafkaServer() as kafka, Valkey(Path(scratch) / "valkey") as valkey:
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            KafkaServer() as kafka,
+            Valkey(Path(scratch) / "valkey") as valkey,
+        ):
             figures = SCENARIOS[name](Place(kafka, valkey, Path(scratch), options.scale))
         result = {
             **provenance(command),

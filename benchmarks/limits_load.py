@@ -127,11 +127,12 @@ async def fill(store: RedisStore, customers: int, partitions: int, identities: l
             for customer in who[first : first + CHUNK]:
                 pattern = held[int(customer[2:]) % len(held)]
                 kinds = (("score", due),)
-                made[customer] = encode(replace(pattern, customer=customer, timers=kinds, clock=min(pattern.clock, due)))
+                made[customer] = encode(
+                    replace(pattern, customer=customer, timers=kinds, clock=min(pattern.clock, due))
+                )
                 set_.update({(customer, kind): at for kind, at in kinds})
                 size += len(made[customer])
             timers += len(set_)
             commit = Commit(token, seq, Position(0), b"", identities[p], profiles=made, timers=set_)
             await store.commit(p, commit)
     return {"customers": customers, "timers": timers, "profile_bytes": size}
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import statistics
@@ -75,7 +76,7 @@ def standstills(samples: Sequence[Sample], partitions: int) -> list[float]:
     [4.0]
     """
     longest, since = [0.0] * partitions, [samples[0].at if samples else 0.0] * partitions
-    for before, sample in zip(samples, samples[1:], strict=False):
+    for before, sample in itertools.pairwise(samples):
         for p in range(partitions):
             if before.lags[p] <= SMALL_LAG:
                 since[p] = before.at
@@ -134,9 +135,9 @@ class Watch(threading.Thread):
             time.sleep(EVERY_S)
             assert all(worker.poll() is None for worker in self._of.workers), self._of.logs()
             last = self.samples[-5:]
-            if len(self.samples) > 10 and len({s.positions for s in last}) == 1:
-                if all(s.raw <= SMALL_LAG * 16 and max(s.lags) <= SMALL_LAG for s in last):
-                    return
+            still = len(self.samples) > 10 and len({s.positions for s in last}) == 1
+            if still and all(s.raw <= SMALL_LAG * 16 and max(s.lags) <= SMALL_LAG for s in last):
+                return
         raise TimeoutError(f"behind after {patience_s:.0f} s: {self.samples[-1]}")
 
     def end(self) -> None:
@@ -158,7 +159,10 @@ class Watch(threading.Thread):
                 "slope_a_minute_second_half": round(60 * slope(late), 2),
             },
             "store_mb": {"first": round(samples[0].store / MB, 1), "max": round(max(s.store for s in samples) / MB, 1)},
-            "lag_max": {"raw": max(s.raw for s in samples), "log": [max(s.lags[p] for s in samples) for p in range(partitions)]},
+            "lag_max": {
+                "raw": max(s.raw for s in samples),
+                "log": [max(s.lags[p] for s in samples) for p in range(partitions)],
+            },
             "log_records": list(samples[-1].positions),
             "moved_first_s": [
                 round(next((s.at for s in samples if s.positions[p] > samples[0].positions[p]), -1.0), 1)

@@ -36,6 +36,7 @@ def by_fault(results: Iterable[Line], stack: str) -> str:
         elif line["fault"] in FAULTS:
             last[line["fault"]] = line
     rows = []
+    line: Line | None
     for kind, fault in FAULTS.items():
         line, more = last.get(kind), soaked.get(kind, [])
         if line is None and not more:
