@@ -65,6 +65,9 @@ faults-ci: $(STAMP) ## put it through eight of them, one seed, in at most ten mi
 soak: $(STAMP) ## put it through faults at random (MINUTES=30 SEED=n)
 	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED) --minutes $(MINUTES)
 
+mutations: $(STAMP) ## take each safeguard out: the tests must notice
+	@$(BIN)/python -m tests.live.faults.safeguards
+
 check: lint types imports doctest coverage ## run everything that must hold before a commit
 
 lint: $(STAMP) ## check style and format

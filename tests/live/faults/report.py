@@ -27,16 +27,15 @@ def by_fault(results: Iterable[Line], stack: str) -> str:
     """One row a kind of fault: its last run by itself, and how often and how fast in soaks."""
     last: dict[str, Line] = {}
     soaked: dict[str, list[float]] = {}
-    for line in results:
-        if line.get("stack") != stack or ("recoveries_s" not in line and line["fault"] != "soak"):
+    for found in results:
+        if found.get("stack") != stack or ("recoveries_s" not in found and found["fault"] != "soak"):
             continue
-        if line["fault"] == "soak":
-            for kind, seconds in line.get("recoveries_s", {}).items():
+        if found["fault"] == "soak":
+            for kind, seconds in found.get("recoveries_s", {}).items():
                 soaked.setdefault(kind, []).extend(seconds)
-        elif line["fault"] in FAULTS:
-            last[line["fault"]] = line
+        elif found["fault"] in FAULTS:
+            last[found["fault"]] = found
     rows = []
-    line: Line | None
     for kind, fault in FAULTS.items():
         line, more = last.get(kind), soaked.get(kind, [])
         if line is None and not more:
