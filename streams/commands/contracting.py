@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from schemas.compatibility import breaks
 from schemas.export import export
 from streams.asyncapi import document
-from streams.files import FileError
+from streams.files import STDIO, FileError
 from streams.topic_plan import TopicPlan
 
 from . import common
@@ -44,7 +43,7 @@ def contracts(
         return
     made = document(TopicPlan(prefix=prefix))
     if against is None:
-        sys.stdout.buffer.write(formatted(made))
+        common.written(STDIO, formatted(made).splitlines())
         return
     found = breaks(_earlier(against), made)
     for line in found:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
@@ -181,3 +182,44 @@ def test_what_comes_out_keeps_to_its_schema_and_its_headers() -> None:
             validators()[made["components"]["messages"][message]["headers"]["$ref"]], [json.dumps(headers).encode()]
         )
     assert seen.keys() == {"trigger", "decision", "conversion", "dead-letter"}
+
+
+def rapport(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "streams", "contracts", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+
+
+def test_the_command_prints_writes_and_compares(tmp_path: Path) -> None:
+    printed = rapport("--prefix", "eu-")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert json.loads(printed.stdout) == document(TopicPlan(prefix="eu-"))
+    assert rapport("--json-schema", tmp_path / "s").returncode == 0
+    assert (tmp_path / "s" / "decision.json").read_bytes() == (CONTRACTS / "json-schema" / "decision.json").read_bytes()
+    assert rapport("--against", CONTRACTS / "asyncapi.json").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [(b"", 1, "no JSON"), (b"[]", 1, "no AsyncAPI 3 document"), (None, 1, "No such file")],
+    ids=["no JSON", "no contract", "no file"],
+)
+def test_the_command_says_that_a_file_is_no_contract(
+    content: bytes | None, code: int, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "earlier.json"
+    if content is not None:
+        path.write_bytes(content)
+    ended = rapport("--against", path)
+    assert ended.returncode == code
+    assert said in ended.stderr
+    assert "name a document that rapport contracts wrote" in ended.stderr
+
+
+def test_the_command_says_what_is_broken(tmp_path: Path) -> None:
+    earlier = document()
+    earlier["components"]["schemas"]["Decision"]["properties"]["mood"] = {"type": "string"}
+    path = tmp_path / "earlier.json"
+    path.write_bytes(formatted(earlier))
+    ended = rapport("--against", path)
+    assert ended.returncode == 1
+    assert "nudges: trigger.mood: gone\n" in ended.stdout

@@ -18,7 +18,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.base import MINUTE_MS
-from schemas.codec import decode_event
+from schemas.codec import decode_dead_letter, decode_event
 from schemas.events import AnyEvent
 from streams.player import Player
 from tests.live.cluster import Installation
@@ -58,7 +58,8 @@ def cart_left(installation: Installation, customer: str = "7") -> None:
     """A body of GA4 puts something into a cart, and an hour and a half goes by."""
     items = [{"item_id": "T-100", "price": 25.5, "quantity": 2}]
     event = {"name": "add_to_cart", "params": {"currency": "EUR", "value": 51, "items": items}}
-    body = {"client_id": "1.2", "user_id": customer, "timestamp_micros": AT * 1000, "events": [event]}
+    nothing = {"name": "purchase", "params": {"currency": "EUR"}}
+    body = {"client_id": "1.2", "user_id": customer, "timestamp_micros": AT * 1000, "events": [nothing, event]}
     with Player(installation.connection, prefix=installation.job.prefix) as player:
         player.send(json.dumps(body).encode())
         player.tick(AT + 90 * MINUTE_MS)
@@ -108,6 +109,11 @@ def test_the_pages_python_receives_a_trigger_and_reports_it(install: Install, tm
                 assert service.stdout.readline().startswith("email to u:8: ")
             service.terminate()
             assert service.stdout.read() == ""
+    for record in installation.records("dead-letters"):
+        letter = decode_dead_letter(record.value or b"")
+        assert (letter.reason, letter.field) == ("missing", "$.events[0].params.transaction_id")
+        assert dict(record.headers)["ce_type"] == b"rapport.dead-letter"
+    assert len(installation.records("dead-letters")) == 2
 
 
 def again(installation: Installation) -> None:
