@@ -13,13 +13,15 @@ import msgspec
 from msgspec import Struct
 
 from schemas.canonical import outside_types
+from schemas.codec import encode_decision
 from schemas.dead_letters import DeadLetter
-from schemas.decisions import Conversion, Decision, Suppressed
+from schemas.decisions import Action, Conversion, Decision, Reason, Suppressed
 from schemas.decisions import Topic as TriggerTopic
 from schemas.export import components, event_types
 from schemas.forms import FORMS, from_outside
 from schemas.routing import raw_topic
 
+from .emitting import decided
 from .topic_plan import DEAD_LETTERS, DECISIONS, EVENTS, LEARNING, OUTBOUND, Topic, TopicPlan
 
 JSON = "application/json"
@@ -128,7 +130,10 @@ def _messages() -> dict[str, Any]:
         **{name: _message(schema["title"], schema["description"], name, "raw") for name, schema in FORMS.items()},
         **{f"{tag}_raw": _message(struct.__name__ + "Raw", _about(struct), tag, "raw") for tag, struct in raw.items()},
         **{tag: _message(struct.__name__, _about(struct), tag, EVENTS) for tag, struct in structs.items()},
-        "trigger": _message("Decision", "A decision to act, for whoever acts on it.", "trigger", "outbound", "trigger"),
+        "trigger": {
+            **_message("Decision", "A decision to act, for whoever acts on it.", "trigger", "outbound", "trigger"),
+            "examples": [_example()],
+        },
         "decision": _message("Decision", _about(Decision), "decision", "outbound", "decision"),
         "conversion": _message("Conversion", _about(Conversion), "conversion", "outbound", "conversion"),
         "dead_letter": _message("DeadLetter", _about(DeadLetter), "dead letter", DEAD_LETTERS, "dead-letter"),
@@ -154,6 +159,28 @@ def _message(schema: str, summary: str, name: str, keyed: str, event: str = "") 
         "payload": {"$ref": _SCHEMA + schema},
         "bindings": _key(keyed),
     }
+
+
+def _example() -> dict[str, Any]:
+    """A trigger as it is on its topic."""
+    decision = Decision(
+        id="3f0c9a4be21d47d2",
+        customer="u:17850",
+        campaign="cart-abandonment",
+        topic="nudges",
+        action=Action(id="reminder", channel="email", creative="cart-reminder", cost=0.01, items=("T-100",)),
+        arm="treated",
+        issued_at=1_772_442_000_000,
+        expires_at=1_772_614_800_000,
+        source="a-7",
+        signal="cart_left",
+        effect=0.05,
+        gain=2.54,
+        scores={"contact": 0.31},
+        reasons=(Reason(feature="cart_value", value=51.0, text="cart_value is 51 (>= 20)"),),
+    )
+    headers = {name: value.decode() for name, value in decided(decision, "rapport/rapport")}
+    return {"name": "A cart was left", "headers": headers, "payload": msgspec.json.decode(encode_decision(decision))}
 
 
 def _key(keyed: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..limits import IntakeOptions, kind
 from .segment import CALLS, read_call
 
 MEMBERS_MAX = 500
+REFUSALS_MAX = 25
 
 
 def members(record: dict[str, Any], name: str, remedy: str) -> list[Any]:
@@ -37,6 +38,8 @@ def each(
 ) -> tuple[AnyEvent, ...]:
     """The events of all members in their order; refusals are appended, with where the member lies.
 
+    After 25 of them one more says how many there were besides: a small record must not become hundreds of dead letters.
+
     Parameters
     ----------
     found
@@ -49,14 +52,21 @@ def each(
         Takes the refusals.
     """
     events: list[AnyEvent] = []
+    more = 0
     for number, member in enumerate(found):
         try:
             if type(member) is not dict:
                 raise SchemaError("type", "$", kind(member), "send an object for each")
             events += read(member, number)
         except SchemaError as error:
+            if len(refused) == REFUSALS_MAX:
+                more += 1
+                continue
             field = f"$.{name}[{number}]{error.field[1:]}"
             refused.append(SchemaError(error.reason, field, error.found, error.remedy))
+    if more:
+        remedy = "mend what the letters before name, and send the record again"
+        refused.append(SchemaError("range", "$." + name, f"{more} more that were refused", remedy))
     return tuple(events)
 
 
