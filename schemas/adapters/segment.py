@@ -210,7 +210,7 @@ def zone_name(text: str, notes: list[str]) -> str:
     if found is None:
         return text
     sign, hours, minutes = found.groups()
-    if minutes != "00" or int(hours) > 12:
+    if minutes != "00" or int(hours) > (14 if sign == "+" else 12):
         notes.append("dropped_timezone")
         return ""
     # IANA counts these names from the other side
