@@ -65,7 +65,7 @@ class IntakePartition:
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
-        committed = await self._broker.committed(self._tp)
+        committed = await self._broker.committed(self._tp, publisher)
         extent = await self._broker.log(self._tp)
         self._partitions = await self._broker.partitions(self._settings.topic("events"))
         # older than the log: retention has taken it
