@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
+.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -102,6 +102,9 @@ bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
 bench-effect: $(STAMP) ## measure whether the intervals of effects hold the true effect
 	@$(BIN)/python -m benchmarks.effect
 
+docs: $(STAMP) ## build the site of docs/ into site/; broken links are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
@@ -121,5 +124,5 @@ build: $(STAMP) ## build the wheel and try it in an environment of its own
 	@cd build && venv/bin/rapport --version
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
-	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist site rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
+	find $(PACKAGES) tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
