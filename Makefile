@@ -8,7 +8,8 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
+.PHONY: help install demo test test-all test-kafka test-live contracts test-contracts faults faults-ci soak mutations check lint types \
+	imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,6 +87,15 @@ doctest: $(STAMP) ## run the examples in the docstrings
 
 coverage: $(STAMP) ## run the fast tests and report what they cover
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+contracts: $(STAMP) ## write docs/contracts anew from schemas/
+	@mkdir -p docs/contracts
+	@$(BIN)/rapport contracts > docs/contracts/asyncapi.json
+	@rm -rf docs/contracts/json-schema && $(BIN)/rapport contracts --json-schema docs/contracts/json-schema
+
+test-contracts: $(STAMP) ## validate docs/contracts with AsyncAPI's own parser (Node 18 and npm; kcat)
+	@cd tests/contracts && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@RAPPORT_REQUIRE_CONTRACTS=1 $(BIN)/python -m pytest tests/contracts
 
 bench-quality: $(STAMP) ## measure the quality of the models
 	@$(BIN)/python -m benchmarks.quality

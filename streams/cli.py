@@ -18,6 +18,7 @@ from .commands import (
     backtesting,
     common,
     comparing,
+    contracting,
     customers,
     dead_letters,
     demonstrating,
@@ -63,6 +64,7 @@ app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
 app.command("example")(examples.example)
 app.command("validate")(validating.validate)
+app.command("contracts")(contracting.contracts)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schemas_export.app, name="schemas")

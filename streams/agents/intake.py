@@ -104,9 +104,9 @@ class IntakePartition:
                 arrival = int(value)
         read = self._intake.read(raw, arrival, origin)
         self.counts["records"] += 1
-        if read.dead is not None:
-            self.counts[f"dead|{read.dead.reason}"] += 1
-            emitter.dead(read.dead, arrival or 0)
+        for letter in read.letters:
+            self.counts[f"dead|{letter.reason}"] += 1
+            emitter.dead(letter, arrival or 0)
         for event in read.events:
             force_setattr(event, "via", self._via)  # nobody else holds it yet
             emitter.event(event)

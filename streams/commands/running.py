@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -129,7 +130,8 @@ def up(
         names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())
         common.say(f"campaigns  {names}")
         common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
-        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}\nCtrl-C ends all of it.")
+        subscriber = f"{_python()} examples/subscriber.py --kafka {stack.kafka} --clock {clock}"
+        common.say(f"see what comes out:   {subscriber}\nCtrl-C ends all of it.")
         code = stack.wait()
     if code:
         raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")
@@ -160,6 +162,12 @@ def kill(
             connection.redis.address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
         ) from error
     common.say("kill switch on: no trigger goes out" if state == "on" else "kill switch off: triggers go out again")
+
+
+def _python() -> str:
+    """This environment's interpreter, as it can be typed from here."""
+    here = Path(sys.executable)
+    return shlex.quote(str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here))
 
 
 def stream_settings(engine: Settings, intake: IntakeOptions | None = None, **settings: Any) -> StreamSettings:
