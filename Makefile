@@ -8,8 +8,8 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live contracts test-contracts faults faults-ci soak mutations check lint types \
-	imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
+.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak fuzz mutations check lint types imports doctest \
+	coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,11 @@ faults-ci: $(STAMP) ## put it through eight of them, one seed, in at most ten mi
 
 soak: $(STAMP) ## put it through faults at random (MINUTES=30 SEED=n)
 	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED) --minutes $(MINUTES)
+
+INPUTS ?= 20000
+
+fuzz: $(STAMP) ## try bytes at random on every reader (INPUTS=n for each)
+	@RAPPORT_FUZZ=$(INPUTS) $(BIN)/python -m pytest -n auto tests/schemas/test_fuzz.py tests/laws/test_fuzz_state.py --durations=0
 
 mutations: $(STAMP) ## take each safeguard out: the tests must notice
 	@$(BIN)/python -m tests.live.faults.safeguards

@@ -21,9 +21,10 @@ from . import log_reader
 from .clients import reader
 from .connection import Connection
 from .customer_life import Life
-from .errors import BrokerError, StreamError
+from .errors import BrokerError
 from .publishers import partition_of
 from .redis_store import RedisStore
+from .refusals import store_error
 from .repeats import Repeats
 from .timeline import of_log
 from .tombstones import pseudonyms
@@ -121,10 +122,7 @@ async def _stored(customer: str, place: Installation, partitions: int) -> tuple[
                     return None, known
         return None, known
     except (RedisError, OSError) as error:
-        address = place.connection.redis.address
-        raise StreamError(
-            address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
-        ) from error
+        raise store_error(error, place.connection.redis.address) from error
     finally:
         await store.close()
 

@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from models.config import days_ms
 
+from . import permissions
 from .app import App, Role, build
 from .connection import Connection
-from .errors import BrokerError
+from .errors import BrokerError, StreamError
 from .lanes import TRANSIENT
 from .publishers import NoAnswerError
 from .redis_store import RedisStore
+from .refusals import refusal
 from .settings import StreamSettings
 from .store import Store
 from .topic_plan import check_erasure
@@ -70,6 +72,7 @@ class Worker:
             self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
         )
         await self._reachable(store)
+        await self._permitted()
         if self._stop.is_set():
             return
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
@@ -123,8 +126,24 @@ class Worker:
                     log.info("goes on", at=self.connection.redis.address)
                 return
             except (RedisError, OSError) as error:
+                if (refused := refusal(error, self.connection.redis.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the state store", at=self.connection.redis.address, because=str(error))
+                    told = True
+            await asyncio.sleep(1.0)
+
+    async def _permitted(self) -> None:
+        """Wait for the broker; that it does not let us in, or lets us do too little, is an error."""
+        needs = permissions.needed(self.settings, self.role)
+        told = False
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(permissions.check, self.connection.kafka, needs, self.settings.app)
+                return
+            except BrokerError as error:
+                if not told:
+                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
             await asyncio.sleep(1.0)
 
@@ -140,10 +159,8 @@ class Worker:
                     log.info("goes on", at=self.connection.kafka.address)
                 return
             except (KafkaError, OSError, NoAnswerError) as error:
-                if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
-                    raise BrokerError(
-                        self.connection.kafka.address, str(error), "check RAPPORT_KAFKA_USERNAME and its password"
-                    ) from error
+                if (refused := refusal(error, self.connection.kafka.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
@@ -155,7 +172,10 @@ class Worker:
 
     def crash(self, error: BaseException) -> None:
         """End with an error: nobody knows how to go on after it."""
-        log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
+        if isinstance(error, StreamError):  # said in one line with its remedy, by whoever runs the worker
+            log.error("ends", because=str(error))
+        else:
+            log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
         if self.error is None:
             self.error = error
         self._stop.set()

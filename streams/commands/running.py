@@ -19,6 +19,7 @@ from streams import worker as workers
 from streams.environment import from_environment
 from streams.errors import StreamError
 from streams.redis_store import RedisStore
+from streams.refusals import store_error
 from streams.settings import Limits, StreamSettings
 from streams.stack import Stack
 from streams.store import Keep
@@ -158,9 +159,7 @@ def kill(
     try:
         asyncio.run(turn())
     except (RedisError, OSError) as error:
-        raise StreamError(
-            connection.redis.address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
-        ) from error
+        raise store_error(error, connection.redis.address) from error
     common.say("kill switch on: no trigger goes out" if state == "on" else "kill switch off: triggers go out again")
 
 
