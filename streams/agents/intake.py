@@ -91,7 +91,7 @@ class IntakePartition:
     def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
         emitter.start(record.offset, 0)
         raw = record.value or b""
-        if self._settings.clock == "event" and len(raw) < 100 and (at := _tick_at(raw)) is not None:
+        if self._settings.clock == "event" and len(raw) < 100 and (at := tick_at(raw)) is not None:
             for partition in range(self._partitions):
                 emitter.event(tick(at, "event", self._via), partition)
             return
@@ -139,10 +139,10 @@ class IntakePartition:
             await publisher.stop()
 
 
-def _tick_at(raw: bytes) -> int | None:
+def tick_at(raw: bytes) -> int | None:
     """The time of a tick that a player wrote, milliseconds UTC; None for anything else.
 
-    >>> _tick_at(b'{"type":"tick","occurred_at":5}'), _tick_at(b'{"type":"page"}')
+    >>> tick_at(b'{"type":"tick","occurred_at":5}'), tick_at(b'{"type":"page"}')
     (5, None)
     """
     if b'"tick"' not in raw:
