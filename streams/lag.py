@@ -150,11 +150,6 @@ class Course:
             self._looks.popleft()
 
     @property
-    def begun(self) -> bool:
-        """Whether there is a look."""
-        return bool(self._looks)
-
-    @property
     def last(self) -> Look:
         """The latest."""
         return self._looks[-1]

@@ -138,7 +138,7 @@ class Survey:
         return [TopicPartition(name, number) for number in found]
 
     def _committed(self, group: str) -> dict[TopicPartition, int]:
-        found = self._admin.list_group_offsets({group: None})[group]
+        found = clients.coordinated(lambda: self._admin.list_group_offsets({group: None}))[group]
         return {tp: at.offset for tp, at in found.items() if at.offset >= 0}
 
     def _subscribers(self, notes: list[str]) -> dict[str, dict[TopicPartition, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -16,11 +18,14 @@ from rich.text import Text
 
 from schemas.errors import printable
 from streams import lag as lags
+from streams import lag_metrics
 from streams.environment import from_environment
 from streams.errors import BrokerError
 from streams.files import STDIO
 from streams.lag import NOBODY, Course, Expired, Limits, Look, Pace, Spot, Total
 from streams.lag_survey import Survey
+from streams.metrics_server import Endpoint
+from streams.ports import HOST
 from streams.stopped import span
 from streams.topic_plan import Clock, TopicPlan
 
@@ -62,6 +67,19 @@ def lag(
             help="A subscriber's consumer group; may be given again. Without it every group that reads triggers.",
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            metavar="N",
+            min=0,
+            max=65535,
+            help="No table: serve what is seen to Prometheus, on 127.0.0.1, until Ctrl-C; 0 takes a free port.",
+        ),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option("--metrics-host", metavar="HOST", help="Address that it listens on; nobody logs in.")
+    ] = HOST,
     app: AppName = "rapport",
     prefix: Prefix = "",
     clock: Annotated[
@@ -88,6 +106,11 @@ def lag(
     limits = Limits(max_events, max_seconds, max_expired)
     connection = from_environment(os.environ, kafka=kafka, redis=redis)
     survey = Survey(connection, TopicPlan(prefix), app, group or (), clock)
+    if metrics_port is not None:
+        if once:
+            raise typer.BadParameter("it goes on until Ctrl-C: leave --once out", param_hint="--metrics-port")
+        _serve(survey, interval or AGAIN_S, Endpoint(metrics_host, metrics_port))
+        return
     if not once:
         _live(survey, interval or AGAIN_S, by, limits)
         return
@@ -108,26 +131,50 @@ def lag(
 
 
 def _live(survey: Survey, interval: float, by: str, limits: Limits) -> None:
-    """A table that is drawn anew; a broker that is away meanwhile is waited for."""
-    course, trouble = Course(), ""
-    try:
-        with Live(console=common.out, auto_refresh=False, vertical_overflow="ellipsis") as live:
-            while True:
-                try:
-                    with survey:
-                        while True:
-                            course.add(survey.look())
-                            trouble = ""
-                            live.update(_screen(course, by, limits, ""), refresh=True)
-                            time.sleep(interval)
-                except BrokerError as error:
-                    if not course.begun:
-                        raise
-                    trouble = str(error)
-                    live.update(_screen(course, by, limits, trouble), refresh=True)
-                    time.sleep(interval)
-    except KeyboardInterrupt:
-        return
+    """A table that is drawn anew."""
+    course = Course()
+    with Live(console=common.out, auto_refresh=False, vertical_overflow="ellipsis") as live:
+
+        def seen(look: Look) -> None:
+            course.add(look)
+            live.update(_screen(course, by, limits, ""), refresh=True)
+
+        def away(trouble: str) -> None:
+            live.update(_screen(course, by, limits, trouble), refresh=True)
+
+        _again(survey, interval, seen, away)
+
+
+def _serve(survey: Survey, interval: float, endpoint: Endpoint) -> None:
+    """What is seen, for Prometheus."""
+    metrics = lag_metrics.LagMetrics()
+    at = lag_metrics.start(metrics, endpoint)
+    common.say(f"metrics at {at}; Ctrl-C ends")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, for supervisors
+    _again(
+        survey,
+        interval,
+        lambda look: metrics.see(look, time.time()),
+        lambda trouble: common.say(f"no answer, and tried again: {trouble}", console=common.err),
+    )
+
+
+def _again(survey: Survey, interval: float, seen: Callable[[Look], None], away: Callable[[str], None]) -> None:
+    """Look until Ctrl-C; a broker that goes away after the first look is waited for."""
+    begun = False
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            try:
+                with survey:
+                    while True:
+                        seen(survey.look())
+                        begun = True
+                        time.sleep(interval)
+            except BrokerError as error:
+                if not begun:
+                    raise
+                away(str(error))
+                time.sleep(interval)
 
 
 def _screen(course: Course, by: str, limits: Limits, trouble: str) -> RenderableType:

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 from kafka import KafkaProducer, TopicPartition  # type: ignore[import-untyped]  # it ships no types
+from kafka.errors import NoError  # type: ignore[import-untyped]  # it ships no types
 from kafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]  # it ships no types
 
 from models.learning.learner import Example
@@ -76,7 +77,8 @@ class Shop:
             for topic, offset in positions.items()
         }
         with clients.admin(self.at) as admin:
-            admin.alter_group_offsets(group, offsets)
+            while set(clients.coordinated(lambda: admin.alter_group_offsets(group, offsets)).values()) != {NoError}:
+                time.sleep(0.05)  # the coordinator is still loading the group
 
     def survey(self, redis: RedisConnection = NOWHERE, **options: Any) -> Survey:
         return Survey(Connection(self.at, redis), self.plan, self.app, **options)
