@@ -25,6 +25,7 @@ from .commands import (
     effects,
     examples,
     importing,
+    lagging,
     playing,
     recording,
     replaying,
@@ -52,6 +53,7 @@ app.command("demo")(demonstrating.demo)
 app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
+app.command("lag")(lagging.lag)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)

@@ -18,6 +18,8 @@ from schemas.limits import IntakeOptions
 from streams import worker as workers
 from streams.environment import from_environment
 from streams.errors import StreamError
+from streams.metrics_server import FIRST, SPAN, Endpoint
+from streams.ports import HOST
 from streams.redis_store import RedisStore
 from streams.refusals import store_error
 from streams.settings import Limits, StreamSettings
@@ -48,6 +50,28 @@ CampaignFile = Annotated[
         metavar="FILE",
         envvar="RAPPORT_CAMPAIGNS",
         help="Engine settings and campaigns; none: profiles and models are kept, nothing is sent.",
+    ),
+]
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="N",
+        min=0,
+        max=65535,
+        envvar="RAPPORT_METRICS_PORT",
+        help=f"Where Prometheus finds this worker's numbers; 0 takes a free port. Without it {FIRST}, or one of the next "
+        f"{SPAN - 1} where others have it.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        "--metrics-host",
+        metavar="HOST",
+        envvar="RAPPORT_METRICS_HOST",
+        help="Address that it listens on; nobody logs in.",
     ),
 ]
 
@@ -83,6 +107,9 @@ def worker(
         int,
         typer.Option(min=1, help="Customers whose profiles this worker keeps decoded in memory, about 11 KB each."),
     ] = Limits().profiles,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = HOST,
+    metrics: Annotated[bool, typer.Option(help="--no-metrics serves no numbers to Prometheus.")] = True,
 ) -> None:
     """Run a worker: any number of them share the work of an installation.
 
@@ -107,7 +134,8 @@ def worker(
         limits=Limits(profiles=cache_profiles),
     )
     connection = from_environment(os.environ, kafka=kafka, redis=redis)
-    raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role)))
+    endpoint = Endpoint(metrics_host, metrics_port) if metrics else None
+    raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role, metrics=endpoint)))
 
 
 def up(
