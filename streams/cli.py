@@ -19,6 +19,7 @@ from .commands import (
     common,
     comparing,
     customers,
+    dashboard,
     dead_letters,
     demonstrating,
     effects,
@@ -51,6 +52,7 @@ app.command("demo")(demonstrating.demo)
 app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
+app.command("ui")(dashboard.ui)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
