@@ -8,7 +8,7 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
+.PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPOR
 
 test-live: $(STAMP) ## run the same tests of the stream on the embedded broker and store (needs nothing else)
 	@$(BIN)/python -m pytest -m 'live and not kafka'
+
+test-browser: $(STAMP) ## drive the dashboard in a real Chromium (Debian: apt-get install chromium), with screenshots
+	@RAPPORT_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser -s
 
 SEED ?= 1
 MINUTES ?= 30

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
@@ -37,10 +38,19 @@ PAGES = {
     "customer": "Customer",
     "campaigns": "Campaigns",
 }
+
+
+@dataclass
+class Live:
+    """Answers that go on for as long as a page is open."""
+
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+
 BOARD: web.AppKey[Board] = web.AppKey("board", Board)
 AUTH: web.AppKey[Auth] = web.AppKey("auth", Auth)
 SITE: web.AppKey[Site] = web.AppKey("site", Site)
-LIVE: web.AppKey[set[asyncio.Task[Any]]] = web.AppKey("live", set[asyncio.Task[Any]])
+LIVE: web.AppKey[Live] = web.AppKey("live", Live)
 TURN: web.AppKey[asyncio.Semaphore] = web.AppKey("turn", asyncio.Semaphore)
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
@@ -69,7 +79,7 @@ def application(place: Installation, auth: Auth, site: Site) -> web.Application:
     """
     app = web.Application(middlewares=[guard(auth, site)], client_max_size=BODY_MOST)
     app[AUTH], app[SITE], app[TURN] = auth, site, asyncio.Semaphore(LOOK_UPS)
-    app[LIVE] = set[asyncio.Task[Any]]()
+    app[LIVE] = Live()
     app[BOARD] = Board(place)
     app.on_response_prepare.append(_headers)
     app.cleanup_ctx.append(_running)
@@ -108,7 +118,7 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _end_live(app: web.Application) -> None:
-    for task in set(app[LIVE]):
+    for task in set(app[LIVE].tasks):
         task.cancel()
 
 
@@ -212,8 +222,9 @@ async def _live(request: web.Request) -> web.StreamResponse:
     await answer.prepare(request)
     task = asyncio.current_task()
     assert task is not None
-    request.app[LIVE].add(task)
-    task.add_done_callback(request.app[LIVE].discard)
+    tasks = request.app[LIVE].tasks
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
     cookie = request.cookies.get(COOKIE, "")
     with contextlib.suppress(ConnectionError):
         async for head in request.app[BOARD].changes():

@@ -110,6 +110,7 @@ class Board:
         self.redis: Redis = place.connection.redis.client()
         self.store = RedisStore(self.redis, place.app)
         self._changed = asyncio.Event()
+        self._known = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._follower: Follower | None = None
 
@@ -147,6 +148,8 @@ class Board:
             self._touch("triggers", "campaigns", "stream")
         if read.letters or progress.trouble != before.trouble:
             self._touch("stream")
+        if self.partitions:
+            self._known.set()
         if progress.at != before.at:
             self._sample(progress)
             self._touch("stream")
@@ -242,11 +245,11 @@ class Board:
                 self._touch("campaigns")
 
     async def _look_at_models(self) -> None:
+        await self._known.wait()
         if await self.learned.look(self.store, self.redis, self.partitions):
             self._touch("models")
 
     async def _look_at_funnel(self) -> None:
-        if not self.partitions:
-            return
+        await self._known.wait()
         self.funnel = await sampled(self.redis, self.store, self.partitions)
         self._touch("funnel")

@@ -24,7 +24,9 @@ from ..redis_store import RedisStore
 
 POINTS = 240
 STEP = 20
-"""Labels between two points at first; twice as many each time the points are thinned out."""
+"""Labels between two points at least; twice as many each time the points are thinned out."""
+FINE = 40
+"""Between two points lies at least such a part of all labels, so that a point rests on enough of them."""
 HEAVY = 4 << 20
 """Bytes of a version above which older ones are not fetched for their figures."""
 
@@ -58,7 +60,7 @@ class Curve:
         if metrics.n < last:
             self.points.clear()  # the model was begun anew
             last = 0
-        if metrics.n >= last + (1 if always else self._step):
+        if metrics.n >= last + (1 if always else max(self._step, metrics.n // FINE)):
             self.points.append(Point(metrics.n, metrics.loss, metrics.null_loss, at))
         if len(self.points) > POINTS:
             del self.points[1:-1:2]

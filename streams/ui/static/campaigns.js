@@ -10,28 +10,37 @@ let killed = false;
 async function load() {
   const found = await get("/api/campaigns");
   turn(found.killed, found.killed_in_file);
-  byId("basis").textContent = found.campaigns.length
-    ? `Counts are of all that the topic of decisions holds. Treated against held out: persons by their first decision, once its window is over; the interval holds at 95 % however often one looks.${found.full ? " Effects are those of the first 200,000 first decisions." : ""}`
-    : "";
-  const reach = Math.max(0.02, ...found.campaigns.filter((c) => c.effect?.difference !== null && c.effect).map((c) => Math.min(0.5, Math.max(Math.abs(c.effect.interval[0]), Math.abs(c.effect.interval[1])))));
-  replace(byId("table"), table("Campaigns of the file, and others that have decided",
-    [{ name: "campaign", head: true }, { name: "mode", left: true }, { name: "sent" }, { name: "last 30 days", unit: "sent a day", left: true }, { name: "held out" }, { name: "shadow" }, { name: "reached the goal", unit: "sent", }, { name: "reached the goal", unit: "held out" }, { name: "difference", unit: "points" }, { name: `interval`, unit: `−${num(100 * reach)} to +${num(100 * reach)} points`, left: true }, { name: "reading", left: true, wrap: true }, { name: "stopped at others' moments", left: true, wrap: true }],
-    found.campaigns.map((c) => row(c, reach)),
+  replace(byId("counts"), table("Campaigns of the file, and others that have decided; counts are of all that the topic of decisions holds",
+    [{ name: "campaign", head: true }, { name: "mode", left: true }, { name: "sent" }, { name: "sent a day", unit: "last 30 days", left: true }, { name: "held out" }, { name: "shadow" }, { name: "stopped where another was decided", unit: "times and why", left: true, wrap: true }],
+    found.campaigns.map(counts),
     "No campaigns: give the workers' file, rapport ui --campaigns FILE, or write one, rapport example > campaigns.toml."));
+  const read = found.campaigns.filter((c) => c.effect);
+  byId("basis").textContent = read.length
+    ? `A person counts by the first decision, once its window is over, sent and held out alike. The interval holds at 95 % however often one looks.${found.full ? " Only the first 200,000 first decisions are counted." : ""}`
+    : "";
+  const reach = Math.max(0.05, ...read.filter((c) => c.effect.difference !== null).flatMap((c) => c.effect.interval.map(Math.abs)).map((v) => Math.min(1, v)));
+  replace(byId("effects"), table("Share of persons who reached the campaign's goal",
+    [{ name: "campaign", head: true }, { name: "goal", left: true }, { name: "sent", unit: "persons" }, { name: "reached it", unit: "share" }, { name: "held out", unit: "persons" }, { name: "reached it", unit: "share" }, { name: "difference", unit: "points" }, { name: "interval", unit: `±${num(100 * reach)} points`, left: true }, { name: "reading", left: true, wrap: true }],
+    read.map((c) => effects(c, c.effect, reach)),
+    "Nobody's attribution window is over yet."));
 }
 
-function row(c, reach) {
-  const e = c.effect, judged = e && e.difference !== null;
-  const about = [c.signal && `on ${c.signal}`, c.topic && `to ${c.topic}`, c.channels.join(", "), c.goal && `goal: ${c.goal}`].filter(Boolean).join("; ");
-  const share = ([persons, reached]) => (persons ? [percent(reached / persons), el("small", {}, `${num(reached)} of ${num(persons)}`)] : "–");
+function counts(c) {
+  const about = [c.signal && `on ${c.signal}`, c.channels.length && `by ${c.channels.join(", ")}`, c.topic && `to ${c.topic}`].filter(Boolean).join(" ");
   const mode = c.mode === null ? el("span", { class: "tag bad" }, "in no file") : el("span", { class: `tag${c.mode === "live" ? " on" : ""}` }, c.mode);
-  const stopped = Object.entries(c.stopped);
+  const stopped = Object.entries(c.stopped).map(([why, n]) => `${num(n)} × ${STOPPED[why] || why}`).join("; ");
+  const label = `sent a day, last 30 days: most ${num(Math.max(...c.spark))}, today ${num(c.spark.at(-1))}`;
+  return [[c.id, el("small", {}, about)], mode, num(c.treated), spark(c.spark, label), num(c.held), num(c.shadow), stopped || "–"];
+}
+
+function effects(c, e, reach) {
+  const judged = e.difference !== null;
+  const share = ([persons, reached]) => (persons ? [percent(reached / persons), el("small", {}, num(reached))] : "–");
+  const said = `${points(e.interval[0])} to ${points(e.interval[1])}`;
   return [
-    [c.id, el("small", {}, about)], mode, num(c.treated), spark(c.spark, `sent a day, last 30 days: most ${num(Math.max(...c.spark))}, today ${num(c.spark.at(-1))}`), num(c.held), num(c.shadow),
-    e ? share(e.treated) : "–", e ? share(e.holdout) : "–", judged ? points(e.difference) : "–",
-    judged ? interval(e.interval[0], e.interval[1], e.difference, reach, `${points(e.interval[0])} to ${points(e.interval[1])} points`) : "–",
-    e ? reading(e) : c.audience ? "an audience: no effect" : "–",
-    stopped.length ? stopped.map(([why, n]) => el("div", { title: STOPPED[why] }, `${num(n)} × ${why.replaceAll("_", " ")}`)) : "–",
+    c.id, c.goal || "–", num(e.treated[0]), share(e.treated), num(e.holdout[0]), share(e.holdout), judged ? points(e.difference) : "–",
+    judged ? [interval(e.interval[0], e.interval[1], e.difference, reach, `${said} points`), el("small", { "aria-hidden": "true" }, said)] : "–",
+    reading(e),
   ];
 }
 

@@ -1,4 +1,4 @@
-// Small charts in SVG: lines over time or labels, calibration; each with its unit, a text for readers, and its figures as a table.
+// Small charts in SVG: lines over time or labels, calibration; each with its unit, a text for screen readers, and its figures as a table.
 
 import { el, put, svg, table } from "./dom.js";
 import { short } from "./format.js";
@@ -51,7 +51,8 @@ function spoken({ title, unit, series }) {
 function paint(picture, width, options, points, xText, yText) {
   if (width < 60) return;
   const { series, x } = options;
-  const [low, high, step] = nice(options.zero === false ? Math.min(...points) : Math.min(0, ...points), options.most ?? Math.max(...points));
+  const bottom = options.zero === false ? Math.min(...points) : Math.min(0, ...points);
+  const [low, high, step] = nice(bottom, options.most ?? Math.max(options.room ?? -Infinity, ...points), options.whole ? 1 : 0);
   const first = options.from ?? x[0], last = options.to ?? x.at(-1);
   const px = (at) => LEFT + ((at - first) / (last - first || 1)) * (width - LEFT - RIGHT);
   const py = (value) => TOP + (1 - (value - low) / (high - low || 1)) * (HEIGHT - TOP - BOTTOM);
@@ -99,10 +100,10 @@ function under(values, x, px, py, floor) {
 }
 
 // Bounds and a step that people count in, three to five lines.
-function nice(low, high) {
+function nice(low, high, least) {
   const room = high - low || Math.abs(high) || 1;
   const raw = room / 4, size = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * size).find((s) => s >= raw * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * size).find((s) => s >= Math.max(raw * 0.999, least)) ?? least;
   const from = Math.floor(low / step + 1e-9) * step;
   return [from, Math.max(from + step, Math.ceil(high / step - 1e-9) * step), step];
 }

@@ -37,7 +37,7 @@ async function load() {
   });
   const entries = found.entries;
   lines(byId("entries"), {
-    title: "Stage entries", unit: `per ${step}`, x: entries.map((e) => e[0]), xText: monthDay, xName: step,
+    title: "Stage entries", room: 4, whole: true, unit: `per ${step}`, x: entries.map((e) => e[0]), xText: monthDay, xName: step,
     series: [["intent", 4], ["purchase", 5], ["loyalty", 6]].map(([name, i]) => ({ name, values: entries.map((e) => e[i]) })), empty: `Needs two ${step}s.`,
   });
 }

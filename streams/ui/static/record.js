@@ -1,7 +1,7 @@
 // A decision record as a person reads it: what, why, what else was possible, what was stopped.
 
 import { el, table } from "./dom.js";
-import { ARMS, num, percent, second } from "./format.js";
+import { num, percent, second } from "./format.js";
 
 export const STOPPED = {
   stale: "what it acts on was too old", expired: "its time was over", killed: "the kill switch was on", consent: "no consent for the channel",
@@ -10,7 +10,7 @@ export const STOPPED = {
   outranked: "another promised more", condition: "a condition was not met", moot: "no longer true", member: "already in the audience",
 };
 const FLAGS = { mixed_history: "two contacted histories became one", global_holdout: "in the global holdout" };
-const WHERE = { treated: "sent on the topic", holdout: "withheld as holdout, it would go on", shadow: "campaign in shadow mode, nothing sent; it would go on" };
+const WHERE = { treated: "Sent on the topic", holdout: "Held out: nothing sent; it would have gone on the topic", shadow: "Shadow mode: nothing sent; it would have gone on the topic" };
 
 const fact = (name, value) => (value ? [el("dt", {}, name), el("dd", {}, value)] : []);
 
@@ -23,7 +23,7 @@ export function recordOf({ decision: d, written_at: written, goal }, close) {
   const scores = Object.entries(d.scores || {}), versions = d.models || {};
   const others = (d.eligible || []).filter((o) => o.campaign !== d.campaign || o.action !== d.action.id);
   return [
-    el("header", {}, el("div", {}, el("h2", {}, d.campaign), el("p", { class: "note" }, `${ARMS[d.arm] || d.arm}: ${WHERE[d.arm]} ${d.topic}`)), el("button", { class: "quiet", type: "button", onclick: close }, "Close")),
+    el("header", {}, el("div", {}, el("h2", {}, d.campaign), el("p", { class: "note" }, `${WHERE[d.arm] || d.arm} ${d.topic}`)), el("button", { class: "quiet", type: "button", onclick: close }, "Close")),
     el("dl", { class: "facts" },
       fact("customer", toCustomer(d.customer)),
       fact("action", [d.action.id, d.action.offer && `offer ${d.action.offer}`, d.action.creative && `creative ${d.action.creative}`, d.membership].filter(Boolean).join(", ")),

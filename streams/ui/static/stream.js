@@ -27,16 +27,16 @@ async function load() {
 function near(rows) {
   const x = rows.map(([at]) => at);
   const shared = { x, xText: clock, from: x.length ? Math.min(x[0], x.at(-1) - 120000) : 0, empty: "The first figures come a few seconds after the start." };
-  lines(byId("rate"), { ...shared, title: "Events in", unit: "per second", area: true, series: [{ name: "events/s", values: rows.map((r) => r[1]) }] });
-  lines(byId("behind"), { ...shared, title: "Waiting to be read", unit: "records, all partitions", area: true, series: [{ name: "records", values: rows.map((r) => r[2]) }] });
+  lines(byId("rate"), { ...shared, title: "Events in", unit: "per second", area: true, room: 4, whole: true, series: [{ name: "events/s", values: rows.map((r) => r[1]) }] });
+  lines(byId("behind"), { ...shared, title: "Waiting to be read", unit: "records, all partitions", area: true, room: 4, whole: true, series: [{ name: "records", values: rows.map((r) => r[2]) }] });
 }
 
 function dayCharts(rows) {
   const x = rows.map(([at]) => at);
   const shared = { x, xText: hour, from: x.length ? Math.min(x[0], x.at(-1) - 3600000) : 0, least: 1, dots: rows.length < 30, empty: "No decision in the last 24 hours. Play events in: rapport play FILE." };
-  lines(byId("triggers"), { ...shared, title: "Decisions", unit: "in ten minutes", series: [
+  lines(byId("triggers"), { ...shared, title: "Decisions", unit: "in ten minutes", room: 4, whole: true, series: [
     { name: "sent", values: rows.map((r) => r[2]) }, { name: "held out", values: rows.map((r) => r[3]) }, { name: "goals reached", values: rows.map((r) => r[4]) }] });
-  lines(byId("latency"), { ...shared, title: "Decision latency", unit: "ms, from the log to the decision", empty: "Measured for decisions whose event was seen entering the log since rapport ui started.", series: [
+  lines(byId("latency"), { ...shared, title: "Decision latency", unit: "ms, from the log to the decision", room: 4, whole: true, empty: "Measured for decisions whose event was seen entering the log since rapport ui started.", series: [
     { name: "95 %", values: rows.map((r) => r[7]) }, { name: "median", values: rows.map((r) => r[6]) }] });
 }
 

@@ -14,12 +14,11 @@ export class VirtualList {
     this.active = 0;
     this.chosen = null;
     this.height = 40;
-    this.tall = el("div", { class: "tall", role: "presentation" });
-    this.view = el("div", { class: "rows", role: "rowgroup" }, this.tall);
-    this.grid = el("div", { role: "grid", "aria-label": label, "aria-rowcount": 1 },
-      el("div", { role: "rowgroup" }, el("div", { class: "line head", role: "row", "aria-rowindex": 1 }, columns.map((c) => el("span", { role: "columnheader", class: c.kind }, c.name)))),
-      this.view);
-    place.replaceChildren(this.grid);
+    this.tall = el("div", { class: "tall", role: "rowgroup" });
+    this.view = el("div", { class: "rows", role: "grid", "aria-label": label, "aria-rowcount": 1 },
+      el("div", { class: "line head", role: "row", "aria-rowindex": 1 }, columns.map((c) => el("span", { role: "columnheader", class: c.kind }, c.name))),
+      this.tall);
+    place.replaceChildren(this.view);
     this.view.addEventListener("scroll", () => this.soon(), { passive: true });
     this.view.addEventListener("keydown", (event) => this.key(event));
     this.view.addEventListener("click", (event) => {
@@ -36,10 +35,15 @@ export class VirtualList {
     this.rows = rows;
     const held = top > 4 || this.view.contains(document.activeElement);
     this.active = added && held ? Math.min(this.active + added, Math.max(0, rows.length - 1)) : Math.min(this.active, Math.max(0, rows.length - 1));
-    this.grid.setAttribute("aria-rowcount", String(rows.length + 1));
+    this.view.setAttribute("aria-rowcount", String(rows.length + 1));
     this.tall.style.height = `${rows.length * this.height}px`;
     if (added && held) this.view.scrollTop = top + added * this.height;
     this.render();
+  }
+
+  // What of the view is not covered by the head.
+  room() {
+    return this.view.clientHeight - this.tall.offsetTop;
   }
 
   measure() {
@@ -93,7 +97,7 @@ export class VirtualList {
   }
 
   key(event) {
-    const page = Math.max(1, Math.floor(this.view.clientHeight / this.height) - 1);
+    const page = Math.max(1, Math.floor(this.room() / this.height) - 1);
     const moves = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -this.rows.length, End: this.rows.length };
     if (event.key in moves) {
       event.preventDefault();
@@ -108,7 +112,7 @@ export class VirtualList {
     this.active = n;
     const top = n * this.height;
     if (top < this.view.scrollTop) this.view.scrollTop = top;
-    else if (top + this.height > this.view.scrollTop + this.view.clientHeight) this.view.scrollTop = top + this.height - this.view.clientHeight;
+    else if (top + this.height > this.view.scrollTop + this.room()) this.view.scrollTop = top + this.height - this.room();
     this.render();
     this.pool.get(n)?.focus({ preventScroll: true });
   }
