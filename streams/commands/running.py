@@ -129,7 +129,10 @@ def up(
         names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())
         common.say(f"campaigns  {names}")
         common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
-        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}\nCtrl-C ends all of it.")
+        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}")
+        file = f" --campaigns {campaigns}" if campaigns else ""
+        common.say(f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis}{file}")
+        common.say("Ctrl-C ends all of it.")
         code = stack.wait()
     if code:
         raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")

@@ -12,7 +12,7 @@ from models.profile.profile import Profile
 from models.profile.tombstone import is_tombstone
 
 from .. import timeline_text
-from ..customer_live import Installation, live
+from ..customer_live import Installation, Progress, live, stored
 from ..errors import StreamError
 from ..likeness import like
 from ..player import Player
@@ -45,43 +45,56 @@ def checked(customer: str) -> str:
     return customer
 
 
-def found(customer: str, place: Installation) -> dict[str, Any]:
-    """All that is known of a customer; blocks while the topics are read.
+async def known(customer: str, place: Installation, partitions: int) -> dict[str, Any]:
+    """What the store knows of a customer; where it knows nothing, ids that are like it.
+
+    Raises
+    ------
+    StreamError
+        Where the store is away.
+    """
+    profile, others = await stored(customer, place, partitions)
+    if profile is None:
+        return {"found": False, "customer": customer, "like": list(like(customer, others))}
+    return {
+        "found": True,
+        "customer": customer,
+        "erased": is_tombstone(profile),
+        "linked": profile.linked,
+        "head": _head(profile, place),
+        "consents": [list(pair) for pair in profile.contact.consents],
+        "profiling": profile.contact.profiling,
+        "default_consent": place.settings.campaigns.policy.consent,
+    }
+
+
+def time_line(customer: str, place: Installation, progress: Progress) -> dict[str, Any]:
+    """What the topics still hold of a customer, the latest first; blocks while they are read.
+
+    Parameters
+    ----------
+    progress
+        Called with how many records are read, and of how many; from this thread.
 
     Raises
     ------
     BrokerError, StreamError
         Where broker or store are away.
     """
-    life = live(customer, place)
-    if not life.found:
-        return {"found": False, "customer": customer, "like": list(like(customer, life.known))}
-    profile = life.profile
-    entries = life.entries[-LATEST:]
+    life = live(customer, place, progress)
     return {
-        "found": True,
-        "customer": customer,
-        "erased": bool(profile and is_tombstone(profile)),
-        "linked": profile.linked if profile else "",
-        "head": _head(life.profile, place, life.now),
-        "consents": [list(pair) for pair in profile.contact.consents] if profile else [],
-        "profiling": profile.contact.profiling if profile else True,
-        "default_consent": place.settings.campaigns.policy.consent,
-        "clock": life.now,
         "entries": [
-            [one.at, one.kind, one.what, one.customer, timeline_text.words(one), getattr(one.record, "id", "")]
-            for one in reversed(entries)
+            [one.at, one.kind, one.what, one.customer, timeline_text.words(one)]
+            for one in life.entries[: -LATEST - 1 : -1]
         ],
-        "left_out": len(life.entries) - len(entries),
+        "left_out": max(0, len(life.entries) - LATEST),
         "notes": life.notes,
     }
 
 
-def _head(profile: Profile | None, place: Installation, now: int) -> list[list[str]]:
+def _head(profile: Profile, place: Installation) -> list[list[str]]:
     """The lines of the head as names and texts; the first has the customer's own name, which the page shows above."""
-    if profile is None:
-        return []
-    lines = [line.partition("  ") for line in timeline_text.head(profile, place.settings, now)]
+    lines = [line.partition("  ") for line in timeline_text.head(profile, place.settings, profile.clock)]
     first, *others = [(name.strip(), text.strip()) for name, _, text in lines]
     return [["now", first[1]], *([name, text] for name, text in others)]
 

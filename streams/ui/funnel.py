@@ -41,7 +41,7 @@ class Funnel:
     Attributes
     ----------
     customers
-        Profiles in the store; ``sample`` of them were read.
+        Profiles in the store; ``read`` of them were read, and ``journeys`` are not those of devices that became a user.
     reached
         Present journeys that reached each stage, a later one included.
     standing
@@ -55,7 +55,8 @@ class Funnel:
     """
 
     customers: int = 0
-    sample: int = 0
+    read: int = 0
+    journeys: int = 0
     reached: list[int] = field(default_factory=lambda: [0] * len(STAGES))
     standing: list[int] = field(default_factory=lambda: [0] * len(STAGES))
     gaps: list[list[int]] = field(default_factory=lambda: [[] for _ in STAGES])
@@ -119,8 +120,9 @@ async def sampled(redis: Redis, store: RedisStore, partitions: int) -> Funnel:
             answer: Any = await redis.hscan(name, cursor, count=PAGE)
             cursor, page = answer
             left -= len(page)
+            funnel.read += len(page)
             for journey in await asyncio.to_thread(_journeys, list(page.values())):
-                funnel.sample += 1
+                funnel.journeys += 1
                 funnel.add(journey)
             if not cursor:
                 break

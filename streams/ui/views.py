@@ -52,7 +52,7 @@ def stream(board: Board) -> dict[str, Any]:
             ],
             "latest": [
                 [one.received_at, one.origin, one.reason, one.field, one.found, one.remedy]
-                for one in list(seen.letters)[:-21:-1]
+                for one in list(seen.letters)[:-9:-1]
             ],
         },
     }
@@ -89,12 +89,13 @@ def funnel(board: Board) -> dict[str, Any]:
     """The page *Funnel*."""
     found = board.funnel
     if found is None:
-        return {"stages": STAGES, "customers": 0, "sample": 0}
+        return {"stages": STAGES, "customers": 0, "read": 0, "journeys": 0}
     step, cohorts, entries = found.over_time()
     return {
         "stages": STAGES,
         "customers": found.customers,
-        "sample": found.sample,
+        "read": found.read,
+        "journeys": found.journeys,
         "reached": found.reached,
         "standing": found.standing,
         "medians_ms": found.medians(),

@@ -5,12 +5,12 @@ import { follow, get } from "./live.js";
 
 async function load() {
   const found = await get("/api/funnel");
-  if (!found.sample) {
+  if (!found.journeys) {
     byId("basis").textContent = "No profiles in the state store yet. Play events in: rapport play FILE; the funnel is read every 15 seconds.";
     return;
   }
-  const of = found.sample < found.customers ? `a sample of ${num(found.sample)} of ${num(found.customers)}` : `all ${num(found.sample)}`;
-  byId("basis").textContent = `Read from ${of} profiles, every 15 seconds. A journey starts over after 30 days of silence; devices that became a user are counted with the user.`;
+  const of = found.read < found.customers ? `a sample of ${num(found.read)} of ${num(found.customers)} profiles` : `all ${num(found.read)} profiles`;
+  byId("basis").textContent = `${num(found.journeys)} journeys, read from ${of} every 15 seconds; devices that became a user count with the user. A journey starts over after 30 days of silence.`;
   const { reached, standing, stages, medians_ms: medians } = found;
   const rows = stages.map((stage, i) => {
     const before = i ? reached[i - 1] : null;

@@ -14,6 +14,26 @@ export async function post(path, body) {
   return answer(await fetch(path, { method: "POST", headers: { "Content-Type": "application/json", "X-Rapport-Csrf": csrf }, body: JSON.stringify(body) }));
 }
 
+// Posts, and calls `step` with each line of the answer but the last, which is returned.
+export async function postLines(path, body, step) {
+  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json", "X-Rapport-Csrf": csrf }, body: JSON.stringify(body) });
+  if (!response.ok) return answer(response);
+  const reader = response.body.getReader(), decoder = new TextDecoder();
+  let text = "", found = { error: "The dashboard broke off." };
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const lines = (text + decoder.decode(value, { stream: true })).split("\n");
+    text = lines.pop();
+    for (const line of lines) {
+      found = JSON.parse(line);
+      if (found.progress) step(found.progress);
+    }
+  }
+  if (found.error) throw new Error(found.error);
+  return found;
+}
+
 async function answer(response) {
   if (response.status === 401) return leave();
   const type = response.headers.get("Content-Type") || "";
