@@ -8,8 +8,8 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak fuzz mutations check lint types imports doctest \
-	coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
+.PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak fuzz mutations check lint types imports \
+	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPOR
 
 test-live: $(STAMP) ## run the same tests of the stream on the embedded broker and store (needs nothing else)
 	@$(BIN)/python -m pytest -m 'live and not kafka'
+
+test-browser: $(STAMP) ## drive the dashboard in a real Chromium (Debian: apt-get install chromium), with screenshots
+	@RAPPORT_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser -s
 
 SEED ?= 1
 MINUTES ?= 30

@@ -20,6 +20,7 @@ from .commands import (
     comparing,
     contracting,
     customers,
+    dashboard,
     dead_letters,
     demonstrating,
     effects,
@@ -54,6 +55,7 @@ app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
 app.command("lag")(lagging.lag)
+app.command("ui")(dashboard.ui)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)

@@ -160,7 +160,10 @@ def up(
         common.say(f"campaigns  {names}")
         common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
         subscriber = f"{_python()} examples/subscriber.py --kafka {stack.kafka} --clock {clock}"
-        common.say(f"see what comes out:   {subscriber}\nCtrl-C ends all of it.")
+        common.say(f"see what comes out:   {subscriber}")
+        file = f" --campaigns {campaigns}" if campaigns else ""
+        common.say(f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis}{file}")
+        common.say("Ctrl-C ends all of it.")
         code = stack.wait()
     if code:
         raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")
