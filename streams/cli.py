@@ -20,11 +20,13 @@ from .commands import (
     comparing,
     contracting,
     customers,
+    dashboard,
     dead_letters,
     demonstrating,
     effects,
     examples,
     importing,
+    lagging,
     playing,
     recording,
     replaying,
@@ -52,6 +54,8 @@ app.command("demo")(demonstrating.demo)
 app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
+app.command("lag")(lagging.lag)
+app.command("ui")(dashboard.ui)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)

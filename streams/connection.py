@@ -87,7 +87,7 @@ class KafkaConnection:
         context = self.ssl_context()
         if context is not None:
             settings["ssl_context"] = context
-        if self._sasl:
+        if self.sasl:
             settings["sasl_mechanism"] = self.mechanism
             settings["sasl_plain_username"] = self.username
             settings["sasl_plain_password"] = self.password
@@ -102,14 +102,15 @@ class KafkaConnection:
         import faust  # a second of imports that only workers need
 
         context = self.ssl_context()
-        if self._sasl:
+        if self.sasl:
             return faust.SASLCredentials(
                 username=self.username, password=self.password, ssl_context=context, mechanism=self.mechanism
             )
         return None if context is None else faust.SSLCredentials(context)
 
     @property
-    def _sasl(self) -> bool:
+    def sasl(self) -> bool:
+        """Whether a user logs in."""
         return self.security.startswith("SASL")
 
 

@@ -93,6 +93,7 @@ class Emitter:
         self._source = source
         self._examples = examples
         self.outputs: list[Output] = []
+        self.arrivals: list[int] = []
         self.bytes = 0
         self._offset = -1
         self._n = 0
@@ -107,13 +108,20 @@ class Emitter:
         """Outputs of the present record so far, those of earlier commits included."""
         return self._n
 
-    def step(self, step: Step, now: int) -> None:
-        """All effects of a step that go to a topic."""
+    def step(self, step: Step, now: int, arrived: int) -> None:
+        """All effects of a step that go to a topic.
+
+        Parameters
+        ----------
+        arrived
+            When its event arrived, or its timer was due, milliseconds UTC.
+        """
         for decision in step.decisions:
             value, key = encode_decision(decision), decision.customer.encode()
             headers = decided(decision, self._source)
             if decision.arm == "treated":
                 self._add(decision.topic, key, value, now, headers)
+                self.arrivals.append(arrived)
             self._add("decisions", key, value, now, headers)
         for conversion in step.conversions:
             headers = converted(conversion, self._source)

@@ -6,24 +6,30 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
+from aiokafka.errors import KafkaError
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from models.config import days_ms
 
+from . import permissions
 from .app import App, Role, build
 from .connection import Connection
-from .errors import BrokerError
+from .errors import BrokerError, StreamError
 from .lanes import TRANSIENT
+from .metrics import WorkerMetrics
+from .metrics_server import Endpoint, serve
 from .publishers import NoAnswerError
 from .redis_store import RedisStore
+from .refusals import refusal
 from .settings import StreamSettings
 from .store import Store
 from .topic_plan import check_erasure
@@ -51,6 +57,8 @@ class Worker:
         Called at named points of the protocol.
     stall_s
         How long work may stand still before the watchdog ends the process, seconds.
+    metrics
+        Where Prometheus finds the worker's numbers; None for nowhere.
     """
 
     connection: Connection
@@ -59,30 +67,43 @@ class Worker:
     store: Store | None = None
     points: Callable[[str], None] = lambda point: None
     stall_s: float = STALL_S
+    metrics: Endpoint | None = None
     app: App = field(init=False)
     error: BaseException | None = field(init=False, default=None)
     _stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Work until told to stop; raises the error that ended it otherwise."""
+        with contextlib.ExitStack() as stack:
+            listening = stack.enter_context(self.metrics.listening()) if self.metrics is not None else None
+            await self._run(listening)
+
+    async def _run(self, listening: socket.socket | None) -> None:
         check_erasure(days_ms(self.settings.engine.engine.erasure_days))
         store = self.store or RedisStore(
             self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
         )
         await self._reachable(store)
+        await self._permitted()
         if self._stop.is_set():
             return
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
+        lanes = LaneWatch(self.stall_s)
+        served = None
+        if listening is not None:
+            served = await serve(listening, WorkerMetrics(app, self.settings, self.role, lanes))
         if not self.settings.transactions:
             log.warning("no transactions: triggers may be sent again after a crash, with the same ids")
         await self._topics_there()
         if self._stop.is_set():
             await app.broker_.close()
+            if served is not None:
+                await served.cleanup()
             return
         app.finalize()
-        watch = LaneWatch(self.stall_s).watch(app.lanes, self.crash)
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(watched) for watched in (self._watch_kill(store), watch, self._watch_app())
+            asyncio.create_task(watched)
+            for watched in (self._watch_kill(store), lanes.watch(app.lanes, self.crash), self._watch_app())
         ]
         starting = asyncio.create_task(app.start())  # waits for a broker that went meanwhile
         ended = asyncio.create_task(self._stop.wait())
@@ -105,6 +126,8 @@ class Worker:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(app.stop(), APP_STOP_S)
             await app.broker_.close()
+            if served is not None:
+                await served.cleanup()
             if self.store is None:
                 await store.close()
         if self.error is not None:
@@ -123,8 +146,24 @@ class Worker:
                     log.info("goes on", at=self.connection.redis.address)
                 return
             except (RedisError, OSError) as error:
+                if (refused := refusal(error, self.connection.redis.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the state store", at=self.connection.redis.address, because=str(error))
+                    told = True
+            await asyncio.sleep(1.0)
+
+    async def _permitted(self) -> None:
+        """Wait for the broker; that it does not let us in, or lets us do too little, is an error."""
+        needs = permissions.needed(self.settings, self.role)
+        told = False
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(permissions.check, self.connection.kafka, needs, self.settings.app)
+                return
+            except BrokerError as error:
+                if not told:
+                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
             await asyncio.sleep(1.0)
 
@@ -140,10 +179,8 @@ class Worker:
                     log.info("goes on", at=self.connection.kafka.address)
                 return
             except (KafkaError, OSError, NoAnswerError) as error:
-                if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
-                    raise BrokerError(
-                        self.connection.kafka.address, str(error), "check RAPPORT_KAFKA_USERNAME and its password"
-                    ) from error
+                if (refused := refusal(error, self.connection.kafka.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
@@ -155,7 +192,10 @@ class Worker:
 
     def crash(self, error: BaseException) -> None:
         """End with an error: nobody knows how to go on after it."""
-        log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
+        if isinstance(error, StreamError):  # said in one line with its remedy, by whoever runs the worker
+            log.error("ends", because=str(error))
+        else:
+            log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
         if self.error is None:
             self.error = error
         self._stop.set()
@@ -164,11 +204,13 @@ class Worker:
         """The kill switch reaches every engine within a second."""
         while True:
             with contextlib.suppress(*TRANSIENT):
-                killed = await store.killed()
+                killed = self.app.tallies.killed = await store.killed()
                 for lane in self.app.lanes:
                     if hasattr(lane.work, "killed"):
                         lane.work.killed = killed
+            began = time.monotonic()
             await asyncio.sleep(KILL_POLL_S)
+            self.app.tallies.loop_delay_s = max(0.0, time.monotonic() - began - KILL_POLL_S)
 
     async def _watch_app(self) -> None:
         """What ends a part of Faust ends the process: its own worker would do so, and nobody else reads on."""

@@ -161,7 +161,7 @@ def test_what_comes_out_keeps_to_its_schema_and_its_headers() -> None:
 
     def step(event: Event, before: object, done: Step) -> None:
         emitter.start(emitter.n, 0)
-        emitter.step(done, event.occurred_at)
+        emitter.step(done, event.occurred_at, event.received_at)
 
     world, intake = Shop(ShopConfig(seed=1, customers=300, days=30)), Intake()
     run = Run(read((ROOT / "examples" / "all-campaigns.toml").read_text(), "all"), on_step=step)

@@ -1,0 +1,175 @@
+"""An installation secured as in production, on loopback: TLS, SASL/SCRAM and ACLs; what must work, and what must be refused."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams import clients, log_reader
+from streams.environment import from_environment, kafka_from_environment
+from streams.errors import AccessError
+from streams.refusals import GRANT
+from streams.settings import StreamSettings
+from streams.worker import Worker
+from tests.live import authority, kafka
+from tests.live.authority import Authority
+from tests.live.place import (
+    CANARY,
+    KAFKA_LACKING,
+    PATIENCE_S,
+    REDIS_LACKING,
+    USERS,
+    Place,
+    grant,
+    password,
+    redis_users,
+)
+from tests.live.secured import EXPIRED, REDIS, SecuredKafka, SecuredRedis
+from tests.live.truth import shop
+from tests.support import BUSY
+
+pytestmark = pytest.mark.kafka
+
+CLOCK = ("--clock", "event")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Kafka and Redis as the page says, and the topics."""
+    reasons = [authority.missing(), *(kafka.missing() or ())]
+    if any(reasons):
+        pytest.fail("; ".join(filter(None, reasons)), pytrace=False)
+    if shutil.which(REDIS) is None:
+        pytest.skip(f"no {REDIS}, and the Valkey of the wheel has no TLS: apt-get install redis-server")
+    folder = tmp_path_factory.mktemp("secured")
+    own, other = Authority(folder / "own"), Authority(folder / "other", "another")
+    users = redis_users()
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(SecuredKafka(own, {user: password(user) for user in USERS}))
+        store = stack.enter_context(SecuredRedis(folder / "redis", own.sign("redis"), own.ca, users))
+        old = stack.enter_context(SecuredRedis(folder / "old", own.sign("redis-old", EXPIRED), own.ca, users))
+        grant(broker)
+        found = Place(folder, broker, store, old, own, other)
+        stack.callback(found.close)
+        assert "14 topics created" in found.rapport("operator", "topics", "create", "--partitions", "1", *CLOCK)
+        yield found
+
+
+def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Path) -> None:
+    """Every command as the user whom the page grants just that; no secret in what is said or in the list of processes."""
+    campaigns, events = tmp_path / "campaigns.toml", tmp_path / "shop.jsonl"
+    campaigns.write_text(BUSY)
+    events.write_bytes(b"\n".join((*shop(), b"{nonsense")) + b"\n")
+    assert "as planned" in place.rapport("operator", "topics", "check", "--partitions", "1", *CLOCK)
+    worker = place.start("worker", "--campaigns", str(campaigns), *CLOCK, environment=place.environment())
+    place.rapport("sender", "play", str(events), "--advance", "2d")
+    until(worker, lambda: bool(offers(place)))
+    assert CANARY not in Path(f"/proc/{worker.pid}/cmdline").read_text()
+    customer = offers(place)[0].key.decode()
+    looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list")
+    for (_, shown), said in zip(looks, place.rapports("support", *looks), strict=True):
+        assert {"list": "not_json"}.get(shown, shown) in said
+    worker.send_signal(signal.SIGTERM)
+    out, err = worker.communicate(timeout=PATIENCE_S)
+    assert worker.returncode == 0, err
+    assert '"started"' in err
+    assert CANARY not in out + err
+
+
+def offers(place: Place) -> list[Any]:
+    """What the subscriber reads."""
+    with clients.reader(kafka_from_environment(place.environment("subscriber"))) as reader:
+        return list(log_reader.whole(reader, "offers"))
+
+
+def until(worker: subprocess.Popen[str], there: Callable[[], bool]) -> None:
+    """Wait for something that a running worker does."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not there():
+        assert worker.poll() is None, worker.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+LOG_IN, CERTIFICATE, HOST = "refuses the log-in", "a certificate that is not trusted", "not valid for 'localhost'"
+RENEW, NAME = "let its administrator renew it", "the host as the certificate does"
+REFUSED = {
+    "kafka password": (LOG_IN, "RAPPORT_KAFKA_PASSWORD_FILE"),
+    "kafka user": (LOG_IN, "RAPPORT_KAFKA_USERNAME"),
+    "kafka mechanism": (LOG_IN, "RAPPORT_KAFKA_MECHANISM"),
+    "kafka authority": (CERTIFICATE, "RAPPORT_KAFKA_CA"),
+    "kafka expired": ("has expired", RENEW),
+    "kafka host": (HOST, NAME),
+    "redis password": (LOG_IN, "RAPPORT_REDIS_PASSWORD_FILE"),
+    "redis user": (LOG_IN, "RAPPORT_REDIS_USERNAME"),
+    "redis authority": (CERTIFICATE, "RAPPORT_REDIS_CA"),
+    "redis expired": ("has expired", RENEW),
+    "redis host": (HOST, NAME),
+    "no-offers": ("User:no-offers lacks WRITE on topic offers", GRANT),
+    "no-events": ("lacks READ on topic events, WRITE on topic events", GRANT),
+    "no-group": ("lacks READ on group rapport", GRANT),
+    "no-transactions": ("TransactionalIdAuthorizationFailed", GRANT),
+    "no-info": ("'info'", GRANT),
+    "no-scripts": ("'evalsha'", GRANT),
+    "no-writes": ("no permission", GRANT),
+    "no-keys": ("no permission", GRANT),
+}
+"""Workers that must not start: what is found, and what to do about it."""
+
+
+def changed(place: Place, case: str) -> dict[str, str]:
+    """The environment of such a worker."""
+    wrong = {
+        "kafka password": {"RAPPORT_KAFKA_PASSWORD": f"{CANARY}!"},
+        "kafka user": {"RAPPORT_KAFKA_USERNAME": "stranger"},
+        "kafka mechanism": {"RAPPORT_KAFKA_MECHANISM": "PLAIN"},
+        "kafka authority": {"RAPPORT_KAFKA_CA": str(place.other.ca)},
+        "kafka expired": {"RAPPORT_KAFKA": place.kafka.expired},
+        "kafka host": {"RAPPORT_KAFKA": f"localhost:{place.kafka.port}"},
+        "redis password": {"RAPPORT_REDIS_PASSWORD": f"{CANARY}!"},
+        "redis user": {"RAPPORT_REDIS_USERNAME": "stranger"},
+        "redis authority": {"RAPPORT_REDIS_CA": str(place.other.ca)},
+        "redis expired": {"RAPPORT_REDIS": place.expired.url},
+        "redis host": {"RAPPORT_REDIS": f"rediss://localhost:{place.redis.port}"},
+        **{user: {"RAPPORT_REDIS_USERNAME": user} for user in REDIS_LACKING},
+    }
+    if case in KAFKA_LACKING:
+        return place.environment(case)
+    return place.environment("worker", **wrong[case])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_worker_that_is_refused_ends_with_the_remedy(place: Place, case: str) -> None:
+    found, remedy = REFUSED[case]
+    environment = changed(place, case)
+    settings = StreamSettings(clock="event", key=b"key")
+    with pytest.raises(AccessError) as ended:
+        await asyncio.wait_for(Worker(from_environment(environment), settings).run(), PATIENCE_S)
+    assert found in str(ended.value)
+    assert remedy in str(ended.value)
+    assert CANARY not in str(ended.value)
+
+
+def test_a_refused_process_says_why_in_one_line(place: Place) -> None:
+    commands = {"kafka password": "worker", "no-transactions": "worker", "redis password": "kill on"}
+    ended = {
+        case: place.start(*command.split(), environment=changed(place, case)) for case, command in commands.items()
+    }
+    for case, process in ended.items():
+        out, err = process.communicate(timeout=PATIENCE_S)
+        complaint = err.splitlines()[-1]
+        assert process.returncode == 1, err
+        assert complaint.startswith("rapport: ")
+        for said in REFUSED[case]:
+            assert said in complaint
+        assert "Traceback" not in err
+        assert CANARY not in out + err
