@@ -12,7 +12,7 @@ PACKAGES := schemas models streams
 	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
 # A set-up that stopped half-way leaves .incomplete, and the next one starts from an empty environment.
 $(STAMP): requirements.lock pyproject.toml
