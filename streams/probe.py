@@ -28,13 +28,15 @@ class _OddAnswerError(OSError):
     """Bytes that no broker sends."""
 
 
-def probe(connection: KafkaConnection, answer_s: float) -> None:
+def probe(connection: KafkaConnection, answer_s: float, patience_s: float = 0.0) -> None:
     """Return once one of the addresses answers as a broker does; try again until the time is over.
 
     Parameters
     ----------
     answer_s
-        How long to try, seconds.
+        How long to try, seconds; 0 tries once.
+    patience_s
+        How long to wait for one answer, seconds; by default a third of that, and a second at least.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def probe(connection: KafkaConnection, answer_s: float) -> None:
     """
     context = connection.ssl_context()
     deadline = time.monotonic() + answer_s
-    patience = max(answer_s / 3, 1.0)
+    patience = patience_s or max(answer_s / 3, 1.0)
     while True:
         last: OSError | None = None
         for address in connection.bootstrap:
@@ -67,7 +69,7 @@ def probe(connection: KafkaConnection, answer_s: float) -> None:
             except OSError as error:
                 last = error
         if time.monotonic() + NAP_S >= deadline:
-            raise _nobody(connection, answer_s, last)
+            raise _nobody(connection, answer_s or patience_s, last)
         time.sleep(NAP_S)
 
 

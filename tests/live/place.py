@@ -136,7 +136,7 @@ class Place:
             "RAPPORT_SNAPSHOT_KEY_FILE": self._file("snapshots", password("snapshots")),
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAPPORT_")}
-        instead = {f"{name}_FILE": "" for name in changed if name.endswith("PASSWORD")}
+        instead = {f"{name}_FILE": "" for name in changed if not name.endswith(("_USERNAME", "_CA"))}
         return {**kept, "PYTHONHASHSEED": "0", **found, **instead, **changed}
 
     def start(self, *arguments: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.exceptions import NoPermissionError
 
 from streams import clients, log_reader
 from streams.environment import from_environment, kafka_from_environment
@@ -39,6 +42,7 @@ from tests.support import BUSY
 
 pytestmark = pytest.mark.kafka
 
+PERSON = "jane.canary@example.invalid"
 CLOCK = ("--clock", "event")
 
 
@@ -68,21 +72,37 @@ def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Pat
     """Every command as the user whom the page grants just that; no secret in what is said or in the list of processes."""
     campaigns, events = tmp_path / "campaigns.toml", tmp_path / "shop.jsonl"
     campaigns.write_text(BUSY)
-    events.write_bytes(b"\n".join((*shop(), b"{nonsense")) + b"\n")
+    odd = json.dumps({"type": "page", "userId": f"{PERSON}\r\n\x1b[31m", "properties": {"email": PERSON}}).encode()
+    events.write_bytes(b"\n".join((*shop(), b"{nonsense", odd)) + b"\n")
     assert "as planned" in place.rapport("operator", "topics", "check", "--partitions", "1", *CLOCK)
     worker = place.start("worker", "--campaigns", str(campaigns), *CLOCK, environment=place.environment())
     place.rapport("sender", "play", str(events), "--advance", "2d")
     until(worker, lambda: bool(offers(place)))
     assert CANARY not in Path(f"/proc/{worker.pid}/cmdline").read_text()
+    assert not listening(worker.pid)
     customer = offers(place)[0].key.decode()
     looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list")
-    for (_, shown), said in zip(looks, place.rapports("support", *looks), strict=True):
-        assert {"list": "not_json"}.get(shown, shown) in said
+    life, killed, letters = place.rapports("support", *looks)
+    assert customer in life
+    assert "kill switch off" in killed
+    assert "not_json" in letters
+    assert "identity" in letters
+    assert PERSON not in letters
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=PATIENCE_S)
     assert worker.returncode == 0, err
     assert '"started"' in err
-    assert CANARY not in out + err
+    for secret in (CANARY, PERSON, "\x1b"):
+        assert secret not in out + err
+
+
+def listening(pid: int) -> list[str]:
+    """The sockets on which a process would take connections in: no web server, of Faust's or of ours."""
+    links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    mine = {link[8:-1] for link in links if link.startswith("socket:[")}
+    tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6"))
+    rows = [line.split() for table in tables for line in table]
+    return [row[1] for row in rows if row[3] == "0A" and row[9] in mine]
 
 
 def offers(place: Place) -> list[Any]:
@@ -157,6 +177,15 @@ async def test_a_worker_that_is_refused_ends_with_the_remedy(place: Place, case:
     assert found in str(ended.value)
     assert remedy in str(ended.value)
     assert CANARY not in str(ended.value)
+
+
+def test_the_user_of_the_store_can_do_no_more_than_it_needs(place: Place) -> None:
+    with from_environment(place.environment()).redis.sync_client() as client:
+        client.set("rapport:{test:0}:meta", b"")
+        client.delete("rapport:{test:0}:meta")
+        for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "DEBUG RELOAD", "SHUTDOWN"):
+            with pytest.raises(NoPermissionError):
+                client.execute_command(*command.split())
 
 
 def test_a_refused_process_says_why_in_one_line(place: Place) -> None:
