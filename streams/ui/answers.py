@@ -122,14 +122,20 @@ async def time_line(request: web.Request) -> web.StreamResponse:
         )
         while not (await asyncio.wait({reading}, timeout=PROGRESS_S))[0]:
             if latest:
-                await answer.write(_encoder.encode({"progress": latest[-1]}) + b"\n")
+                await _tell(answer, {"progress": latest[-1]})
                 latest.clear()
     try:
         found = await reading
     except StreamError as error:
         found = {"error": str(error)}
-    await answer.write(_encoder.encode(found) + b"\n")
+    await _tell(answer, found)
     return answer
+
+
+async def _tell(answer: web.StreamResponse, value: Any) -> None:
+    """A line of JSON; a page that has gone is told nothing, and its reading is waited for all the same."""
+    with contextlib.suppress(ConnectionError):
+        await answer.write(_encoder.encode(value) + b"\n")
 
 
 async def erase(request: web.Request) -> web.StreamResponse:

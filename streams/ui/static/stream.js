@@ -17,7 +17,7 @@ async function load() {
   near(found.near);
   dayCharts(found.day);
   replace(byId("partitions"), table("What workers read: offsets and how many records wait",
-    [{ name: "topic", head: true }, { name: "partition" }, { name: "first", unit: "offset" }, { name: "end", unit: "offset" }, { name: "committed", unit: "offset" }, { name: "behind", unit: "records" }],
+    [{ name: "topic", head: true }, { name: "partition" }, { name: "first", unit: "offset", opt: true }, { name: "end", unit: "offset" }, { name: "committed", unit: "offset", opt: true }, { name: "behind", unit: "records" }],
     found.partitions.map(([topic, partition, start, end, committed, behind]) =>
       [topic, num(partition), num(start), num(end), committed < 0 ? "none" : num(committed), behind ? el("strong", {}, num(behind)) : "0"]),
     "No topics: bring the installation up with rapport topics create, or name its --prefix."));
@@ -42,13 +42,13 @@ function dayCharts(rows) {
 
 function letters(found) {
   replace(byId("reasons"), table("Refused records by reason",
-    [{ name: "reason", head: true }, { name: "records" }, { name: "last", unit: "UTC", left: true }, { name: "remedy", left: true, wrap: true }],
+    [{ name: "reason", head: true }, { name: "records" }, { name: "last", unit: "UTC", left: true, opt: true }, { name: "remedy", left: true, wrap: true }],
     found.reasons.map(([reason, count, last, remedy]) => [reason, num(count), minute(last), remedy]),
     "Nothing was refused."));
   const place = byId("letters");
   if (!found.latest.length) { place.replaceChildren(); return; }
   replace(place, table("The latest; what was in them stays in their topic (rapport dead-letters show ORIGIN --content)",
-    [{ name: "origin", head: true }, { name: "arrived", unit: "UTC", left: true }, { name: "field", left: true }, { name: "found", left: true, wrap: true }],
+    [{ name: "origin", head: true }, { name: "arrived", unit: "UTC", left: true, opt: true }, { name: "field", left: true, wrap: true }, { name: "found", left: true, wrap: true }],
     found.latest.map(([at, origin, , field, what]) => [origin, second(at), field, what]), ""));
 }
 
