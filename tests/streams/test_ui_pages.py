@@ -156,6 +156,7 @@ async def test_figures_go_on_from_a_snapshot(lived: Lived) -> None:
 
 async def test_a_customer_is_looked_up_without_its_id_in_an_address(client: Client, lived: Lived) -> None:
     headers = await log_in(client)
+    await until(client, "/api/stream", lambda f: f["partitions"])
     customer = next(one for one in lived.run.profiles if one.startswith("u:") and not lived.run.profiles[one].erased_at)
     answer = await client.post("/api/customer", json={"customer": f" {customer} "}, headers=headers)
     assert (await answer.json())["found"]

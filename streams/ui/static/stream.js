@@ -9,7 +9,7 @@ async function load() {
   tiles(byId("tiles"), [
     ["Events in", rate(found.rate), "/s", "mean of the last 10 s"],
     ["Behind", num(found.behind), "records", found.time_behind_ms === null ? null : `${span(found.time_behind_ms)} of event time`],
-    ["Decision latency", latency.p50 === null ? "–" : num(latency.p50), "ms", latency.n ? `95 %: ${num(latency.p95)} ms; last ${num(latency.n)}` : "no decision seen yet"],
+    ["Decision latency", ...figure(latency.p50), latency.n ? `95 %: ${span(latency.p95)}; last ${num(latency.n)}` : "no decision seen yet"],
     ["Triggers", num(found.triggers_hour), "last hour", null],
     ["Refused", num(found.letters_hour), "last hour", `${num(found.letters.count)} kept`],
     ["Customers", num(found.customers), "profiles", null],
@@ -23,6 +23,8 @@ async function load() {
     "No topics: bring the installation up with rapport topics create, or name its --prefix."));
   letters(found.letters);
 }
+
+const figure = (ms) => { const [value, unit] = span(ms).split(" "); return [value, unit ? `${unit}, median` : ""]; };
 
 function near(rows) {
   const x = rows.map(([at]) => at);
