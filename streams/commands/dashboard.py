@@ -58,7 +58,6 @@ def ui(
     place = Installation(
         from_environment(os.environ, kafka=kafka, redis=redis), app, prefix, settings, common.snapshot_key()
     )
-    logs()
     asyncio.run(_serve(place, token, host, port, origin))
 
 
@@ -74,6 +73,7 @@ async def _serve(place: Installation, token: str, host: str, port: int, origin: 
     if not origin:
         found = Site(frozenset({*site(port).origins, f"http://{address}:{port}"}))
     common.say(f"dashboard  {origin or f'http://{address}:{port}'}  (Ctrl-C ends it)")
+    logs()
     auth = Auth(token, time.monotonic, None if token else show)
     if token:
         common.say(f"log in with the token of {TOKEN_VARIABLE}")

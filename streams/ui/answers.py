@@ -23,6 +23,8 @@ from .wiring import AUTH, BOARD, LIVE, TURN
 log = structlog.get_logger(__name__)
 COMPRESSED = 2_048
 PROGRESS_S = 0.5
+PAGES_MOST = 100
+"""Pages that are told live at a time."""
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
@@ -55,6 +57,8 @@ def view(of: Callable[[Board], Any]) -> Callable[[web.Request], Any]:
 
 async def live(request: web.Request) -> web.StreamResponse:
     """Server-sent events: the state of the sources, and which pages have something new."""
+    if len(request.app[LIVE].tasks) >= PAGES_MOST:
+        raise web.HTTPServiceUnavailable(text="too many open pages\n")
     answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await answer.prepare(request)
     task = asyncio.current_task()
@@ -100,7 +104,9 @@ async def customer(request: web.Request) -> web.StreamResponse:
     try:
         wanted = customers.checked(asked.customer)
         board = request.app[BOARD]
-        return _json(await customers.known(wanted, board.place, board.partitions or 1))
+        if not board.partitions:
+            return _json({"error": f"The log is not known yet: {board.progress.trouble or 'it is being read'}"}, 503)
+        return _json(await customers.known(wanted, board.place, board.partitions))
     except StreamError as error:
         return _json({"error": str(error)}, 400 if isinstance(error, customers.UnknownError) else 503)
 
@@ -122,14 +128,20 @@ async def time_line(request: web.Request) -> web.StreamResponse:
         )
         while not (await asyncio.wait({reading}, timeout=PROGRESS_S))[0]:
             if latest:
-                await answer.write(_encoder.encode({"progress": latest[-1]}) + b"\n")
+                await _tell(answer, {"progress": latest[-1]})
                 latest.clear()
     try:
         found = await reading
     except StreamError as error:
         found = {"error": str(error)}
-    await answer.write(_encoder.encode(found) + b"\n")
+    await _tell(answer, found)
     return answer
+
+
+async def _tell(answer: web.StreamResponse, value: Any) -> None:
+    """A line of JSON; a page that has gone is told nothing, and its reading is waited for all the same."""
+    with contextlib.suppress(ConnectionError):
+        await answer.write(_encoder.encode(value) + b"\n")
 
 
 async def erase(request: web.Request) -> web.StreamResponse:

@@ -109,6 +109,7 @@ class Board:
         self.versions = dict.fromkeys(PAGES, 0)
         self.redis: Redis = place.connection.redis.client()
         self.store = RedisStore(self.redis, place.app)
+        self._stopping = False
         self._changed = asyncio.Event()
         self._known = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -129,11 +130,14 @@ class Board:
 
     async def stop(self) -> None:
         """Let go of everything."""
-        for task in self._tasks:
-            task.cancel()
+        self._stopping = True
         if self._follower is not None:
             await self._follower.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()  # the client of the store can lose one that meets its own time limit
+            _, left = await asyncio.wait(left, timeout=STORE_S)
         await self.store.close()
 
     async def take(self, read: Read, progress: Progress) -> None:
@@ -199,7 +203,7 @@ class Board:
         }
 
     async def _every(self, seconds: float, look: Any) -> None:
-        while True:
+        while not self._stopping:
             try:
                 await look()
             except (RedisError, OSError) as error:

@@ -88,6 +88,7 @@ def guard(auth: Auth, site: Site) -> Middleware:
 def set_headers(answer: web.StreamResponse, site: Site, path: str) -> None:
     """Set what every answer carries; only what is the same for everybody may be kept by a browser."""
     answer.headers.update(HEADERS)
+    answer.headers["Server"] = "rapport"  # its version is nobody's business
     if site.secure:
         answer.headers["Strict-Transport-Security"] = "max-age=31536000"
     answer.headers["Cache-Control"] = "no-cache" if path.startswith("/static/") else "no-store"

@@ -11,7 +11,7 @@ async function load() {
   const found = await get("/api/campaigns");
   turn(found.killed, found.killed_in_file);
   replace(byId("counts"), table("Campaigns of the file, and others that have decided; counts are of all that the topic of decisions holds",
-    [{ name: "campaign", head: true }, { name: "mode", left: true }, { name: "sent" }, { name: "sent a day", unit: "last 30 days", left: true }, { name: "held out" }, { name: "shadow" }, { name: "stopped where another was decided", unit: "times and why", left: true, wrap: true }],
+    [{ name: "campaign", head: true }, { name: "mode", left: true, opt: true }, { name: "sent" }, { name: "sent a day", unit: "last 30 days", left: true }, { name: "held out" }, { name: "shadow", opt: true }, { name: "stopped where another was decided", unit: "times and why", left: true, wrap: true, opt: true }],
     found.campaigns.map(counts),
     "No campaigns: give the workers' file, rapport ui --campaigns FILE, or write one, rapport example > campaigns.toml."));
   const read = found.campaigns.filter((c) => c.effect);
@@ -20,7 +20,7 @@ async function load() {
     : "";
   const reach = Math.max(0.05, ...read.filter((c) => c.effect.difference !== null).flatMap((c) => c.effect.interval.map(Math.abs)).map((v) => Math.min(1, v)));
   replace(byId("effects"), table("Share of persons who reached the campaign's goal",
-    [{ name: "campaign", head: true }, { name: "goal", left: true }, { name: "sent", unit: "persons" }, { name: "reached it", unit: "share" }, { name: "held out", unit: "persons" }, { name: "reached it", unit: "share" }, { name: "difference", unit: "points" }, { name: "interval", unit: `±${num(100 * reach)} points`, left: true }, { name: "reading", left: true, wrap: true }],
+    [{ name: "campaign", head: true }, { name: "goal", left: true, opt: true }, { name: "sent", unit: "persons", opt: true }, { name: "reached it", unit: "of the sent" }, { name: "held out", unit: "persons", opt: true }, { name: "reached it", unit: "of those held out" }, { name: "difference", unit: "points", opt: true }, { name: "interval", unit: `±${num(100 * reach)} points`, left: true, opt: true }, { name: "reading", left: true, wrap: true }],
     read.map((c) => effects(c, c.effect, reach)),
     "Nobody's attribution window is over yet."));
 }

@@ -16,18 +16,18 @@ function fill(node, attributes, children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value === true ? "" : String(value));
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
 export function put(node, ...children) {
-  node.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
-// Columns: {name, left, wrap, head}; a cell is a text, a number's text, or a node.
+// Columns: {name, left, wrap, head, opt: left out on a phone}; a cell is a text, a number's text, or a node.
 export function table(caption, columns, rows, empty) {
   if (!rows.length) return el("p", { class: "empty" }, empty);
-  const kind = (column) => [column.left && "l", column.wrap && "wrap"].filter(Boolean).join(" ") || null;
+  const kind = (column) => [column.left && "l", column.wrap && "wrap", column.opt && "opt"].filter(Boolean).join(" ") || null;
   const head = el("tr", {}, columns.map((c) => el("th", { scope: "col", class: kind(c) }, c.name, c.unit ? el("small", {}, c.unit) : null)));
   const body = rows.map((row) =>
     el("tr", {}, row.map((cell, i) => (columns[i].head ? el("th", { scope: "row", class: kind(columns[i]) }, cell) : el("td", { class: kind(columns[i]) }, cell)))),

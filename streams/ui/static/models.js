@@ -8,7 +8,7 @@ const sections = new Map();
 async function load() {
   const found = (await get("/api/models")).sort((a, b) => b.figures.n - a.figures.n);
   replace(byId("table"), table("Progressive figures since the first label",
-    [{ name: "target", head: true }, { name: "answers", left: true }, { name: "labels" }, { name: "base rate", unit: "share" }, { name: "log loss", unit: "nats" }, { name: "null", unit: "nats" }, { name: "better by", unit: "of the null" }, { name: "AUC", unit: "0.5–1" }, { name: "ECE", unit: "share" }, { name: "lift", unit: "top tenth, ×" }, { name: "drifts" }, { name: "version", unit: "labels learned" }],
+    [{ name: "target", head: true }, { name: "answers", left: true }, { name: "labels" }, { name: "base rate", unit: "share", opt: true }, { name: "log loss", unit: "nats", opt: true }, { name: "null", unit: "nats", opt: true }, { name: "better by", unit: "of the null" }, { name: "AUC", unit: "0.5–1", opt: true }, { name: "ECE", unit: "share", opt: true }, { name: "lift", unit: "top tenth, ×", opt: true }, { name: "drifts", opt: true }, { name: "version", unit: "labels learned", opt: true }],
     found.map((m) => {
       const f = m.figures, n = f.n > 0, gain = n && f.null_log_loss ? 1 - f.log_loss / f.null_log_loss : null;
       const head = n ? el("a", { href: `#t-${m.target}` }, m.target) : m.target;

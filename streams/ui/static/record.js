@@ -1,7 +1,7 @@
 // A decision record as a person reads it: what, why, what else was possible, what was stopped.
 
 import { el, table } from "./dom.js";
-import { num, percent, second } from "./format.js";
+import { num, percent, points, second } from "./format.js";
 
 export const STOPPED = {
   stale: "what it acts on was too old", expired: "its time was over", killed: "the kill switch was on", consent: "no consent for the channel",
@@ -38,7 +38,7 @@ export function recordOf({ decision: d, written_at: written, goal }, close) {
     d.reasons?.length
       ? el("ol", {}, d.reasons.map((r) => el("li", {}, r.text || r.feature, r.weight ? el("span", { class: "note" }, ` (${r.weight > 0 ? "+" : "−"}${num(Math.abs(r.weight), 2)} log-odds)`) : null)))
       : el("p", { class: "note" }, `The signal ${d.signal} alone: the campaign has no conditions.`),
-    scores.length ? table("Scores it was based on", [{ name: "model", head: true }, { name: "probability" }, { name: "answered by", left: true }],
+    scores.length ? table("Scores it was based on", [{ name: "model", head: true }, { name: "probability" }, { name: "answered by", left: true, wrap: true }],
       scores.map(([name, p]) => [name, percent(p), by(versions, name)]), "") : null,
     el("h3", {}, "What else was possible"),
     others.length
@@ -50,7 +50,7 @@ export function recordOf({ decision: d, written_at: written, goal }, close) {
       : el("p", { class: "note" }, "Nothing at this moment."),
     el("h3", {}, "For the record"),
     el("dl", { class: "facts" },
-      fact("effect", `${percent(d.effect)} more likely to reach the goal, ${d.effect_source || "configured"}`),
+      fact("effect", `${points(d.effect)} points in the chance of the goal, ${d.effect_source || "configured"}`),
       fact("propensity", percent(d.propensity ?? 1)),
       fact("holdout", d.holdout ? percent(d.holdout, 0) : "none"),
       fact("left out of effects", d.flag && (FLAGS[d.flag] || d.flag)),

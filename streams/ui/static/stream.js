@@ -9,7 +9,7 @@ async function load() {
   tiles(byId("tiles"), [
     ["Events in", rate(found.rate), "/s", "mean of the last 10 s"],
     ["Behind", num(found.behind), "records", found.time_behind_ms === null ? null : `${span(found.time_behind_ms)} of event time`],
-    ["Decision latency", latency.p50 === null ? "–" : num(latency.p50), "ms", latency.n ? `95 %: ${num(latency.p95)} ms; last ${num(latency.n)}` : "no decision seen yet"],
+    ["Decision latency", ...figure(latency.p50), latency.n ? `95 %: ${span(latency.p95)}; last ${num(latency.n)}` : "no decision seen yet"],
     ["Triggers", num(found.triggers_hour), "last hour", null],
     ["Refused", num(found.letters_hour), "last hour", `${num(found.letters.count)} kept`],
     ["Customers", num(found.customers), "profiles", null],
@@ -17,12 +17,14 @@ async function load() {
   near(found.near);
   dayCharts(found.day);
   replace(byId("partitions"), table("What workers read: offsets and how many records wait",
-    [{ name: "topic", head: true }, { name: "partition" }, { name: "first", unit: "offset" }, { name: "end", unit: "offset" }, { name: "committed", unit: "offset" }, { name: "behind", unit: "records" }],
+    [{ name: "topic", head: true }, { name: "partition" }, { name: "first", unit: "offset", opt: true }, { name: "end", unit: "offset" }, { name: "committed", unit: "offset", opt: true }, { name: "behind", unit: "records" }],
     found.partitions.map(([topic, partition, start, end, committed, behind]) =>
       [topic, num(partition), num(start), num(end), committed < 0 ? "none" : num(committed), behind ? el("strong", {}, num(behind)) : "0"]),
     "No topics: bring the installation up with rapport topics create, or name its --prefix."));
   letters(found.letters);
 }
+
+const figure = (ms) => { const [value, unit] = span(ms).split(" "); return [value, unit ? `${unit}, median` : ""]; };
 
 function near(rows) {
   const x = rows.map(([at]) => at);
@@ -42,13 +44,13 @@ function dayCharts(rows) {
 
 function letters(found) {
   replace(byId("reasons"), table("Refused records by reason",
-    [{ name: "reason", head: true }, { name: "records" }, { name: "last", unit: "UTC", left: true }, { name: "remedy", left: true, wrap: true }],
+    [{ name: "reason", head: true }, { name: "records" }, { name: "last", unit: "UTC", left: true, opt: true }, { name: "remedy", left: true, wrap: true }],
     found.reasons.map(([reason, count, last, remedy]) => [reason, num(count), minute(last), remedy]),
     "Nothing was refused."));
   const place = byId("letters");
   if (!found.latest.length) { place.replaceChildren(); return; }
   replace(place, table("The latest; what was in them stays in their topic (rapport dead-letters show ORIGIN --content)",
-    [{ name: "origin", head: true }, { name: "arrived", unit: "UTC", left: true }, { name: "field", left: true }, { name: "found", left: true, wrap: true }],
+    [{ name: "origin", head: true }, { name: "arrived", unit: "UTC", left: true, opt: true }, { name: "field", left: true, wrap: true }, { name: "found", left: true, wrap: true }],
     found.latest.map(([at, origin, , field, what]) => [origin, second(at), field, what]), ""));
 }
 
