@@ -16,6 +16,7 @@ from aiohttp import web
 from streams.customer_live import Installation
 from streams.environment import from_environment
 from streams.errors import StreamError, system_reason
+from streams.topic_plan import Clock
 from streams.ui.app import application
 from streams.ui.auth import TOKEN_VARIABLE, Auth, given_token
 from streams.ui.guard import Site, site
@@ -32,6 +33,7 @@ def ui(
     redis: RedisAddress = None,
     app: AppName = "rapport",
     prefix: Prefix = "",
+    clock: Annotated[Clock, typer.Option(help="As of rapport worker; event where history is played.")] = "wall",
     host: Annotated[
         str, typer.Option(help="Where to listen; another than loopback needs RAPPORT_UI_TOKEN.")
     ] = "127.0.0.1",
@@ -58,10 +60,10 @@ def ui(
     place = Installation(
         from_environment(os.environ, kafka=kafka, redis=redis), app, prefix, settings, common.snapshot_key()
     )
-    asyncio.run(_serve(place, token, host, port, origin))
+    asyncio.run(_serve(place, token, host, port, origin, clock))
 
 
-async def _serve(place: Installation, token: str, host: str, port: int, origin: str) -> None:
+async def _serve(place: Installation, token: str, host: str, port: int, origin: str, clock: Clock) -> None:
     address = f"[{host}]" if ":" in host else host
     found = site(port, origin)  # checked before anything is opened
 
@@ -77,7 +79,7 @@ async def _serve(place: Installation, token: str, host: str, port: int, origin: 
     auth = Auth(token, time.monotonic, None if token else show)
     if token:
         common.say(f"log in with the token of {TOKEN_VARIABLE}")
-    runner = web.AppRunner(application(place, auth, found), access_log=None, shutdown_timeout=2.0)
+    runner = web.AppRunner(application(place, auth, found, clock), access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
         await web.SockSite(runner, listening).start()

@@ -162,7 +162,9 @@ def up(
         subscriber = f"{_python()} examples/subscriber.py --kafka {stack.kafka} --clock {clock}"
         common.say(f"see what comes out:   {subscriber}")
         file = f" --campaigns {campaigns}" if campaigns else ""
-        common.say(f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis}{file}")
+        common.say(
+            f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis} --clock {clock}{file}"
+        )
         common.say("Ctrl-C ends all of it.")
         code = stack.wait()
     if code:

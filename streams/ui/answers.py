@@ -152,7 +152,8 @@ async def erase(request: web.Request) -> web.StreamResponse:
         if asked.confirm.strip() != wanted:
             return _json({"error": "The id typed to confirm is another one: nothing was erased."}, 400)
         clock = board.stored.clock
-        playing = bool(clock) and abs(time.time() * 1000 - clock) > customers.PLAYED_MS
+        # a time far ahead of played history would make all its timers fall due
+        playing = bool(clock) and (board.clock == "event" or abs(time.time() * 1000 - clock) > customers.PLAYED_MS)
         request_id = await asyncio.to_thread(customers.erase, wanted, board.place, clock if playing else 0)
     except StreamError as error:
         return _json({"error": str(error)}, 400 if isinstance(error, customers.UnknownError) else 503)

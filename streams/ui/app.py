@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from ..customer_live import Installation
+from ..topic_plan import Clock
 from . import answers, entrance, views
 from .auth import Auth
 from .board import Board
@@ -29,7 +30,7 @@ PAGES = {
 }
 
 
-def application(place: Installation, auth: Auth, site: Site) -> web.Application:
+def application(place: Installation, auth: Auth, site: Site, clock: Clock = "wall") -> web.Application:
     """The dashboard of an installation.
 
     Parameters
@@ -40,11 +41,13 @@ def application(place: Installation, auth: Auth, site: Site) -> web.Application:
         Who may look.
     site
         Under which addresses.
+    clock
+        Of the workers.
     """
     app = web.Application(middlewares=[guard(auth, site)], client_max_size=BODY_MOST)
     app[AUTH], app[SITE], app[TURN] = auth, site, asyncio.Semaphore(LOOK_UPS)
     app[LIVE] = Live()
-    app[BOARD] = Board(place)
+    app[BOARD] = Board(place, clock)
     app.on_response_prepare.append(_headers)
     app.cleanup_ctx.append(_running)
     app.on_shutdown.append(_end_live)

@@ -14,12 +14,10 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from schemas.routing import RAW_TOPICS
-
 from ..customer_live import Installation
 from ..redis_store import RedisStore
 from ..stepping import State
-from ..topic_plan import EVENTS
+from ..topic_plan import Clock
 from .effects import Effects
 from .following import Follower, Progress
 from .funnel import Funnel, sampled
@@ -51,7 +49,7 @@ class Sample(NamedTuple):
     rate
         Events a second into the raw topics since the look before; None at the first.
     time_behind
-        How far the engine is behind the log in the events' own time, milliseconds.
+        Event time between the first event that the engine has not read and the last, milliseconds; of the worst partition.
     """
 
     at: int
@@ -93,10 +91,13 @@ class Board:
     ----------
     place
         Which installation.
+    clock
+        Of its workers.
     """
 
-    def __init__(self, place: Installation) -> None:
+    def __init__(self, place: Installation, clock: Clock = "wall") -> None:
         self.place = place
+        self.clock = clock
         self.seen = Seen()
         self.progress = Progress(trouble="not read yet")
         self.samples: deque[Sample] = deque(maxlen=SAMPLES)
@@ -119,7 +120,7 @@ class Board:
         """Begin to read."""
         place = self.place
         loop = asyncio.get_running_loop()
-        self._follower = Follower(place.connection.kafka, place.app, place.prefix, loop, self.take)
+        self._follower = Follower(place.connection, place.app, place.prefix, self.clock, loop, self.take)
         self._follower.start()
         self._tasks = [
             asyncio.create_task(self._every(STORE_S, self._look_at_store)),
@@ -160,16 +161,15 @@ class Board:
 
     def _sample(self, progress: Progress) -> None:
         now = round(time.time() * 1000)
-        raw = sum(lag.end for lag in progress.lags if lag.topic in RAW_TOPICS)
-        behind = sum(lag.behind for lag in progress.lags)
+        raw = sum(spot.end for spot, _ in progress.spots if spot.stage == "intake")
+        behind = sum(spot.unread or 0 for spot, _ in progress.spots)
         last = self.samples[-1] if self.samples else None
         rate = None
         if last is not None and now > last.at and raw >= last.raw:
             rate = (raw - last.raw) * 1000 / (now - last.at)
             minute = self.seen.minutes.of(now)
             minute.events = (minute.events or 0) + raw - last.raw
-        waiting = any(lag.behind for lag in progress.lags if lag.topic == EVENTS)
-        time_behind = max(0, progress.latest - self.stored.clock) if waiting and self.stored.clock else 0
+        time_behind = max((spot.behind_ms or 0 for spot, _ in progress.spots if spot.stage == "engine"), default=0)
         self.samples.append(Sample(now, raw, behind, rate, time_behind))
 
     def _touch(self, *pages: str) -> None:
@@ -220,7 +220,7 @@ class Board:
     @property
     def partitions(self) -> int:
         """Of the log, as far as it is known."""
-        return max((lag.partition + 1 for lag in self.progress.lags if lag.topic == EVENTS), default=0)
+        return sum(spot.stage == "engine" for spot, _ in self.progress.spots)
 
     async def _look_at_store(self) -> None:
         killed = await self.store.killed()

@@ -17,12 +17,13 @@ from msgspec import Struct
 from schemas.codec import decode_conversion, decode_dead_letter, decode_decision
 from schemas.errors import SchemaError
 
-from ..clients import admin, reader
-from ..connection import KafkaConnection
+from ..clients import reader
+from ..connection import Connection
 from ..errors import BrokerError, StreamError
+from ..lag import Course, Expired, Spot
+from ..lag_survey import Survey
 from ..repeats import Repeats
-from ..topic_plan import DEAD_LETTERS, DECISIONS, EVENTS
-from .lag import Lag, lags
+from ..topic_plan import DEAD_LETTERS, DECISIONS, EVENTS, Clock, TopicPlan
 from .seen import Read
 
 POLL_MS = 250
@@ -37,7 +38,6 @@ SAMPLED = 2_000
 class _Seen(Struct, frozen=True):
     id: str = ""
     type: str = ""
-    occurred_at: int = 0
 
 
 _event = msgspec.json.Decoder(_Seen)
@@ -53,20 +53,23 @@ class Progress:
         Why nothing can be read; empty where it can.
     read, total
         Records of ``decisions`` and ``dead-letters`` read, and there to read.
-    lags
-        Partition by partition.
+    spots
+        How far each stage is in each partition, and in how many seconds it will have caught up; None where it does not.
+    expired
+        Triggers that subscribers have not read.
+    notes
+        What could not be seen of that.
     at
-        When the lags were looked up, seconds of the monotonic clock.
-    latest
-        The latest time of an event in the log, milliseconds UTC.
+        When it was looked up, seconds of the monotonic clock.
     """
 
     trouble: str = ""
     read: int = 0
     total: int = 0
-    lags: tuple[Lag, ...] = ()
+    spots: tuple[tuple[Spot, float | None], ...] = ()
+    expired: tuple[Expired, ...] = ()
+    notes: tuple[str, ...] = ()
     at: float = 0.0
-    latest: int = 0
 
 
 Take = Callable[[Read, Progress], Coroutine[Any, Any, None]]
@@ -78,17 +81,18 @@ class Follower:
 
     Parameters
     ----------
-    kafka, app, prefix
-        Where the installation is, and its name.
+    connection, app, prefix, clock
+        Where the installation is, its name, and by which clock it lives.
     loop
         Where ``take`` runs; the thread waits for it, so that memory is bounded.
     take
         Called with what was read, and how the reading stands.
     """
 
-    kafka: KafkaConnection
+    connection: Connection
     app: str
     prefix: str
+    clock: Clock
     loop: asyncio.AbstractEventLoop
     take: Take
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -110,19 +114,20 @@ class Follower:
         while not self._stopping.is_set():
             try:
                 with ExitStack() as stack:
-                    tail, probe = (stack.enter_context(reader(self.kafka)) for _ in range(2))
-                    self._follow(tail, probe, stack.enter_context(admin(self.kafka)))
+                    tail = stack.enter_context(reader(self.connection.kafka))
+                    survey = Survey(self.connection, TopicPlan(self.prefix), self.app, clock=self.clock)
+                    self._follow(tail, stack.enter_context(survey))
             except StreamError as error:
                 trouble = str(error)
             except Exception as error:  # noqa: BLE001  # a client of the broker may raise anything; it is shown, and tried again
-                trouble = f"{self.kafka.address}: {type(error).__name__}: {error}"
+                trouble = f"{self.connection.kafka.address}: {type(error).__name__}: {error}"
             else:
                 continue
             self._progress = replace(self._progress, trouble=trouble)
             self._hand_over(Read([], [], [], {}))
             self._stopping.wait(RETRY_S)
 
-    def _follow(self, tail: Any, probe: Any, administrator: Any) -> None:
+    def _follow(self, tail: Any, survey: Survey) -> None:
         places = self._places(tail)
         tail.assign(places)
         beginnings, ends = tail.beginning_offsets(places), tail.end_offsets(places)
@@ -133,7 +138,7 @@ class Follower:
                 tail.seek_to_end(place)
             else:
                 tail.seek(place, beginnings[place])
-        asked = 0.0
+        asked, course = 0.0, Course()
         while not self._stopping.is_set():
             found = Read([], [], [], {})
             for place, records in tail.poll(timeout_ms=POLL_MS, max_records=AT_ONCE).items():
@@ -142,8 +147,10 @@ class Follower:
             self._skip(tail, places)
             if time.monotonic() - asked > LAG_EVERY_S:
                 asked = time.monotonic()
-                lag = tuple(lags(administrator, probe, self.app, self.prefix))
-                self._progress = replace(self._progress, lags=lag, at=asked)
+                look = survey.look()
+                course.add(look)
+                spots = tuple((spot, course.catches_up_s(spot)) for spot in look.spots)
+                self._progress = replace(self._progress, spots=spots, expired=look.triggers, notes=look.notes, at=asked)
             elif not any(found):
                 continue
             read, total = self._standing(tail, places, beginnings)
@@ -207,8 +214,6 @@ class Follower:
             return
         if event.type not in ("tick", "model_published"):
             found.arrivals[event.id] = at
-            if event.occurred_at > self._progress.latest:
-                self._progress = replace(self._progress, latest=event.occurred_at)
 
     def _hand_over(self, found: Read) -> None:
         if self.loop.is_closed() or self._stopping.is_set():

@@ -12,6 +12,7 @@ from models.profile.journey import STAGES
 from schemas.base import DAY_MS, MINUTE_MS
 from schemas.decisions import Decision
 
+from ..lag import Spot
 from .board import Board
 from .seen import Minute, Row
 
@@ -40,9 +41,12 @@ def stream(board: Board) -> dict[str, Any]:
         "customers": board.stored.customers,
         "near": [[s.at, s.rate, s.behind, s.time_behind] for s in samples[-NEAR:]],
         "day": _tens(minutes),
-        "partitions": [
-            [lag.topic, lag.partition, lag.start, lag.end, lag.committed, lag.behind] for lag in board.progress.lags
+        "partitions": [[*_spot(spot), catches_up] for spot, catches_up in board.progress.spots],
+        "expired": [
+            [one.group, one.topic, one.unread, one.gone, one.expired, one.more] for one in board.progress.expired
         ],
+        "expired_count": sum(one.gone for one in board.progress.expired),
+        "notes": board.progress.notes,
         "clocks": board.stored.clocks,
         "letters": {
             "count": seen.letter_count,
@@ -56,6 +60,12 @@ def stream(board: Board) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _spot(spot: Spot) -> list[Any]:
+    """Stage, topic, partition, position, end, records unread, event time and time of waiting in milliseconds, records lost."""
+    where = (spot.stage, spot.topic, spot.partition, spot.position, spot.end)
+    return [*where, spot.unread, spot.behind_ms, spot.waiting_ms, spot.lost]
 
 
 def _quantiles(ordered: list[int]) -> dict[str, float | None]:

@@ -85,7 +85,18 @@ def running(folder: Path) -> Iterator[Dashboard]:
         connection = from_environment({}, kafka=stack.kafka, redis=stack.redis)
         for _ in LiveShop(connection.kafka, connection.redis, SHOP, 1000.0).live():
             pass
-        command = [sys.executable, "-m", "streams", "ui", "--port", "0", "--campaigns", str(CAMPAIGNS)]
+        command = [
+            sys.executable,
+            "-m",
+            "streams",
+            "ui",
+            "--port",
+            "0",
+            "--clock",
+            "event",
+            "--campaigns",
+            str(CAMPAIGNS),
+        ]
         command += ["--kafka", stack.kafka, "--redis", stack.redis]
         environ = {**os.environ, "RAPPORT_UI_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
         log = folder / "ui.log"

@@ -56,11 +56,12 @@ async def test_the_stream_page_knows_offsets_and_refusals(client: Client, lived:
     found = await until(
         client, "/api/stream", lambda f: f["partitions"] and f["customers"] and f["letters"]["count"] == 3
     )
-    by_topic = {row[0]: row for row in found["partitions"]}
+    by_topic = {row[1]: row for row in found["partitions"]}
     assert set(by_topic) == {"clickstream", "transactions", "feedback", "outcomes", "events", "learning"}
-    _, _, start, end, committed, behind = by_topic["events"]
-    assert (start, committed) == (0, -1)
-    assert behind == end == sum(1 for _ in lived.records("events"))
+    stage, _, _, position, end, unread, *_ = by_topic["events"]
+    assert (stage, position) == ("engine", None)
+    assert unread == end == sum(1 for _ in lived.records("events"))
+    assert "no worker has committed anything as rapport" in found["notes"][0]
     assert found["letters"]["reasons"] == [["not_json", 3, 9, "send JSON"]]
     assert found["letters"]["latest"][0][4] == "<b>x</b>"
     assert found["customers"] == len(lived.run.profiles)

@@ -11,17 +11,34 @@ async function load() {
     ["Behind", num(found.behind), "records", found.time_behind_ms === null ? null : `${span(found.time_behind_ms)} of event time`],
     ["Decision latency", ...figure(latency.p50), latency.n ? `95 %: ${span(latency.p95)}; last ${num(latency.n)}` : "no decision seen yet"],
     ["Triggers", num(found.triggers_hour), "last hour", null],
+    ["Expired unread", num(found.expired_count), "triggers", "kept on their topics"],
     ["Refused", num(found.letters_hour), "last hour", `${num(found.letters.count)} kept`],
     ["Customers", num(found.customers), "profiles", null],
   ]);
   near(found.near);
   dayCharts(found.day);
-  replace(byId("partitions"), table("What workers read: offsets and how many records wait",
-    [{ name: "topic", head: true }, { name: "partition" }, { name: "first", unit: "offset", opt: true }, { name: "end", unit: "offset" }, { name: "committed", unit: "offset", opt: true }, { name: "behind", unit: "records" }],
-    found.partitions.map(([topic, partition, start, end, committed, behind]) =>
-      [topic, num(partition), num(start), num(end), committed < 0 ? "none" : num(committed), behind ? el("strong", {}, num(behind)) : "0"]),
-    "No topics: bring the installation up with rapport topics create, or name its --prefix."));
+  partitions(found.partitions, found.notes);
+  expired(found.expired);
   letters(found.letters);
+}
+
+function partitions(rows, notes) {
+  replace(byId("partitions"), table("How far workers are, and what waits for them",
+    [{ name: "topic", head: true }, { name: "partition" }, { name: "position", unit: "offset", opt: true }, { name: "end", unit: "offset", opt: true }, { name: "unread", unit: "records" }, { name: "behind", unit: "of event time" }, { name: "waiting", unit: "the first unread", opt: true }, { name: "caught up", unit: "at this pace", opt: true }],
+    rows.map(([stage, topic, partition, position, end, unread, behind, waiting, lost, catchesUp]) => [
+      [topic, el("small", {}, lost ? `${stage}; ${num(lost)} lost to retention` : stage)], num(partition), position === null ? "none" : num(position), num(end),
+      unread ? el("strong", {}, num(unread)) : num(unread), unread === 0 ? "0" : span(behind), unread === 0 ? "–" : span(waiting),
+      unread === 0 ? "yes" : catchesUp === null ? "not in sight" : `in ${span(1000 * catchesUp)}`]),
+    "No topics: bring the installation up with rapport topics create, or name its --prefix."));
+  byId("notes").textContent = notes.join(". ");
+}
+
+function expired(rows) {
+  replace(byId("expired"), table("Triggers that subscribers have not read, by consumer group",
+    [{ name: "topic", head: true }, { name: "group", left: true }, { name: "unread", unit: "triggers", opt: true }, { name: "expired", unit: "triggers" }, { name: "by campaign", left: true, wrap: true, opt: true }],
+    rows.map(([group, topic, unread, gone, campaigns, more]) => [topic, group || "nobody reads it", num(unread), gone ? el("strong", { class: "bad" }, `${more ? "at least " : ""}${num(gone)}`) : "0",
+      Object.entries(campaigns).map(([name, n]) => `${num(n)} × ${name}`).join("; ") || "–"]),
+    "Nothing waits: every trigger is read, or none was sent."));
 }
 
 const figure = (ms) => { const [value, unit] = span(ms).split(" "); return [value, unit ? `${unit}, median` : ""]; };
@@ -50,7 +67,7 @@ function letters(found) {
   const place = byId("letters");
   if (!found.latest.length) { place.replaceChildren(); return; }
   replace(place, table("The latest; what was in them stays in their topic (rapport dead-letters show ORIGIN --content)",
-    [{ name: "origin", head: true }, { name: "arrived", unit: "UTC", left: true, opt: true }, { name: "field", left: true, wrap: true }, { name: "found", left: true, wrap: true }],
+    [{ name: "origin", head: true, wrap: true }, { name: "arrived", unit: "UTC", left: true, opt: true }, { name: "field", left: true, wrap: true }, { name: "found", left: true, wrap: true }],
     found.latest.map(([at, origin, , field, what]) => [origin, second(at), field, what]), ""));
 }
 
