@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,6 +30,8 @@ from streams import clients, embedded, log_reader, topics
 from streams.connection import KafkaConnection
 from streams.environment import from_environment
 from streams.errors import StreamError
+from streams.lag_metrics import LagMetrics
+from streams.lag_survey import Survey
 from streams.metrics_server import FIRST, SPAN, Endpoint
 from streams.player import Player
 from streams.settings import StreamSettings
@@ -48,11 +54,22 @@ class Scraped:
     """What an installation with one worker said of itself, and what it had done."""
 
     families: dict[str, Metric] = field(default_factory=dict)
+    watched: dict[str, Metric] = field(default_factory=dict)
     sent: int = 0
     refused: int = 0
     decided: Counter[tuple[str, str]] = field(default_factory=Counter)
     published: Counter[str] = field(default_factory=Counter)
     customers: set[str] = field(default_factory=set)
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all metrics as queries have them, those of ``rapport lag`` among them."""
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+        return {
+            name + suffix
+            for name, family in {**self.families, **self.watched}.items()
+            for suffix in suffixes.get(family.type, ("",))
+        }
 
     def value(self, name: str, **labels: str) -> float:
         """The sum of all samples of that name with those labels."""
@@ -87,10 +104,14 @@ async def all_done(found: Scraped, url: str, kafka: KafkaConnection) -> bool:
     return found.value("rapport_outputs_total") == await asyncio.to_thread(ends, kafka, written)
 
 
-@pytest.fixture
-async def scraped(shop: list[bytes], tmp_path: Path) -> AsyncIterator[Scraped]:
+@pytest.fixture(scope="module")
+def scraped(shop: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Scraped:
     """A shop through a real worker, one record of it unreadable; its numbers when all of it is done."""
-    with embedded.start(tmp_path) as servers:
+    return asyncio.run(lived(shop, tmp_path_factory.mktemp("stack")))
+
+
+async def lived(shop: list[bytes], folder: Path) -> Scraped:
+    with embedded.start(folder) as servers:
         connection = from_environment({}, kafka=servers.kafka, redis=servers.redis)
         plan = TopicPlan(partitions=1, raw_partitions=1, clock="event")
         await asyncio.to_thread(topics.create, connection.kafka, plan)
@@ -130,10 +151,14 @@ async def scraped(shop: list[bytes], tmp_path: Path) -> AsyncIterator[Scraped]:
                         found.decided[decision.campaign, decision.arm] += 1
                 if topic.name == "events":
                     found.customers |= {(record.key or b"").decode()[2:] for record in records} - {"*"}
-        yield found
+        lag = LagMetrics()
+        with Survey(connection, plan, clock="event") as survey:
+            lag.see(await asyncio.to_thread(survey.look), 0.0)
+        found.watched = {family.name: family for family in lag.collect()}
+        return found
 
 
-async def test_the_numbers_are_what_happened(scraped: Scraped) -> None:
+def test_the_numbers_are_what_happened(scraped: Scraped) -> None:
     value = scraped.value
     assert value("rapport_records_total", stage="intake") == scraped.sent > 1000
     assert value("rapport_records_total", stage="engine") == scraped.published["events"]
@@ -208,3 +233,95 @@ def test_a_histogram_counts_what_is_at_a_bound_into_it() -> None:
         buckets.add(value)
     found = dict(buckets.cumulative())
     assert (found["0.001"], found["0.0025"], found["30"], found["+Inf"]) == (2, 3, 3, 4)
+
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+DASHBOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
+NAME = re.compile(r"\b(?:rapport|process)_[a-z0-9_]+")
+
+
+def rules() -> list[dict[str, Any]]:
+    loaded = yaml.safe_load((PROMETHEUS / "rules.yml").read_text())
+    return [rule for group in loaded["groups"] for rule in group["rules"]]
+
+
+def queries(dashboard: Path) -> list[str]:
+    loaded = json.loads(dashboard.read_text())
+    return [target["expr"] for panel in loaded["panels"] for target in panel["targets"]] + [
+        annotation["expr"] for annotation in loaded["annotations"]["list"]
+    ]
+
+
+def test_rules_and_dashboards_ask_for_metrics_that_there_are(scraped: Scraped) -> None:
+    asked = [rule["expr"] for rule in rules()]
+    assert len(DASHBOARDS) == 2
+    for dashboard in DASHBOARDS:
+        asked += queries(dashboard)
+    named = {name for expr in asked for name in NAME.findall(re.sub(r'"[^"]*"', "", expr))}
+    assert len(named) > 30
+    assert named - scraped.names == set()
+
+
+def test_dashboards_have_panels_of_their_own_on_the_provisioned_source() -> None:
+    source = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())
+    uid = source["datasources"][0]["uid"]
+    loaded = [json.loads(path.read_text()) for path in DASHBOARDS]
+    assert len({board["uid"] for board in loaded}) == len(loaded)
+    for board in loaded:
+        panels = board["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels) > 10
+        for panel in panels:
+            assert panel["title"]
+            assert {target["datasource"]["uid"] for target in panel["targets"]} == {panel["datasource"]["uid"]} == {uid}
+            assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        cells = Counter(
+            (x, y)
+            for panel in panels
+            for x in range(panel["gridPos"]["x"], panel["gridPos"]["x"] + panel["gridPos"]["w"])
+            for y in range(panel["gridPos"]["y"], panel["gridPos"]["y"] + panel["gridPos"]["h"])
+        )
+        assert max(cells.values()) == 1, "panels lie over each other"
+
+
+def test_every_metric_and_alert_is_documented_and_no_other(scraped: Scraped) -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    known = {name for name in scraped.names if name.startswith("rapport_")}
+    families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in known}
+    documented = set(re.findall(r"^\| `(rapport_[a-z0-9_]+)`", text, re.MULTILINE))
+    assert documented == families
+    alerts = {rule["alert"] for rule in rules()}
+    assert set(re.findall(r"^\| (Rapport[A-Za-z]+) \|", text, re.MULTILINE)) == alerts
+    assert all(rule["annotations"].keys() == {"summary", "description"} for rule in rules())
+    assert all(rule["labels"]["severity"] in ("warning", "critical") for rule in rules())
+
+
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    return found
+
+
+def test_promtool_accepts_configuration_and_rules(promtool: str) -> None:
+    for kind, name in (("config", "prometheus.yml"), ("config", "compose.yml"), ("rules", "rules.yml")):
+        done = subprocess.run([promtool, "check", kind, PROMETHEUS / name], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_where_it_must(promtool: str) -> None:
+    cases = PROMETHEUS / "rules.test.yml"
+    tested = set(re.findall(r'alertname="(Rapport\w+)"', cases.read_text()))
+    assert tested == {rule["alert"] for rule in rules()}
+    done = subprocess.run([promtool, "test", "rules", cases], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_queries_of_the_dashboards_are_understood(promtool: str, tmp_path: Path) -> None:
+    exprs = [expr for dashboard in DASHBOARDS for expr in queries(dashboard)]
+    recorded = [{"record": f"q{number}", "expr": expr} for number, expr in enumerate(exprs)]
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": recorded}]}))
+    done = subprocess.run([promtool, "check", "rules", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
