@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from ..customer_live import Installation
@@ -26,6 +28,8 @@ from .seen import Read, Seen
 
 SAMPLES = 1_800
 STORE_S = 1.0
+ANSWER_S = 3.0
+"""How long the store may take to answer, seconds."""
 FUNNEL_S = 15.0
 EFFECTS_S = 4.0
 UNREAD = 40
@@ -108,7 +112,10 @@ class Board:
         self._unread: list[Read] = []
         self._reading = asyncio.Lock()
         self.versions = dict.fromkeys(PAGES, 0)
-        self.redis: Redis = place.connection.redis.client()
+        # the library's own ten tries would hide for a minute that the store is away
+        self.redis: Redis = place.connection.redis.client(
+            retry=Retry(NoBackoff(), 0), socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
+        )
         self.store = RedisStore(self.redis, place.app)
         self._stopping = False
         self._changed = asyncio.Event()

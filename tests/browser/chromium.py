@@ -115,7 +115,7 @@ class Watched:
                 return
         raise AssertionError(f"{selector} cannot be reached by Tab")
 
-    def picture(self, folder: Path, name: str) -> None:
-        """A screenshot of the whole page."""
+    def picture(self, folder: Path, name: str, whole: bool = True) -> None:
+        """A screenshot of the whole page, or of what is in sight."""
         folder.mkdir(exist_ok=True)
-        self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+        self.page.screenshot(path=folder / f"{name}.png", full_page=whole)

@@ -20,6 +20,7 @@ from schemas.decisions import Decision
 from streams import log_reader
 from streams.clients import reader, sender
 from streams.connection import Connection
+from streams.embedded import Valkey
 from streams.environment import from_environment
 from streams.live_demo import LiveShop
 from streams.redis_store import key
@@ -42,11 +43,14 @@ class Dashboard:
         As in ``http://127.0.0.1:8787``.
     process
         Of ``rapport ui``.
+    store
+        The installation's.
     """
 
     address: str
     connection: Connection
     process: subprocess.Popen[str]
+    store: Valkey
 
     def decisions(self) -> list[Decision]:
         """Those on the topic."""
@@ -103,7 +107,8 @@ def running(folder: Path) -> Iterator[Dashboard]:
         with log.open("w") as out:
             process = subprocess.Popen(command, stdout=out, stderr=out, text=True, env=environ)
         try:
-            yield Dashboard(_address(process, log), connection, process)
+            assert stack._servers is not None
+            yield Dashboard(_address(process, log), connection, process, stack._servers.valkey)
         finally:
             process.terminate()
             process.wait(30)

@@ -80,6 +80,7 @@ def test_by_keyboard_from_the_log_in_to_the_kill_switch(visit: Visit, dashboard:
     watched = visit(log_in=False)
     page, press = watched.page, watched.page.keyboard.press
     page.goto(f"{watched.address}/login")
+    page.wait_for_function("document.activeElement.id === 'token'")
     page.keyboard.type(TOKEN)
     press("Enter")
     page.wait_for_url("**/stream")
@@ -111,7 +112,7 @@ def test_by_keyboard_from_the_log_in_to_the_kill_switch(visit: Visit, dashboard:
         assert page.evaluate("document.activeElement.id") == "confirm-no", "what does no harm comes first"
         assert dashboard.killed() is not killed
         if killed:
-            watched.picture(SHOTS, "kill-desktop")
+            watched.picture(SHOTS, "kill-desktop", whole=False)
             assert not watched.hurdles()
         watched.tab_to("#confirm-yes")
         press("Enter")
@@ -146,7 +147,7 @@ def test_an_erasure_asks_for_the_id_and_is_carried_out(visit: Visit, dashboard: 
     page.fill("#confirm", "u:another")
     assert page.is_disabled("#erase-yes")
     page.fill("#confirm", customer)
-    watched.picture(SHOTS, "erase-desktop")
+    watched.picture(SHOTS, "erase-desktop", whole=False)
     assert not watched.hurdles()
     page.click("#erase-yes")
     page.wait_for_selector("#erase:not([open])", state="attached")
@@ -202,5 +203,22 @@ def test_a_dashboard_that_stands_still_is_seen_to(visit: Visit, dashboard: Dashb
         assert not watched.hurdles()
     finally:
         os.kill(dashboard.process.pid, signal.SIGCONT)
+    page.wait_for_selector("#status[data-state=live]")
+    assert not page.is_visible("#trouble")
+
+
+def test_a_store_that_is_away_makes_figures_stale(visit: Visit, dashboard: Dashboard) -> None:
+    watched = visit(*SIZES["phone"])
+    page = watched.page
+    watched.open("campaigns")
+    page.wait_for_selector(FILLED["campaigns"])
+    dashboard.store.suspend()
+    try:
+        page.wait_for_selector("#status[data-state=stale]")
+        page.wait_for_selector("#trouble >> text=State store")
+        watched.picture(SHOTS, "stale-phone")
+        assert not watched.hurdles()
+    finally:
+        dashboard.store.resume()
     page.wait_for_selector("#status[data-state=live]")
     assert not page.is_visible("#trouble")

@@ -45,7 +45,8 @@ function effects(c, e, reach) {
 }
 
 function reading(e) {
-  const more = e.verdict === "too early" ? (e.missing ? `about ${num(e.missing)} persons to go for ${points(e.assumed)} points` : `${num(e.open)} windows are open`) : `${num(e.open)} windows are open`;
+  const open = `${num(e.open)} window${e.open === 1 ? " is" : "s are"} open`;
+  const more = e.verdict === "too early" && e.missing ? `about ${num(e.missing)} persons to go for ${points(e.assumed)} points` : open;
   return [el("strong", { class: VERDICTS[e.verdict] || null }, e.verdict), el("small", {}, more)];
 }
 

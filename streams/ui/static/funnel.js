@@ -26,7 +26,7 @@ async function load() {
     ];
   });
   replace(byId("stages"), table("Journeys that reached each stage, those still under way included",
-    [{ name: "stage", head: true }, { name: "of all journeys", left: true }, { name: "reached", unit: "journeys" }, { name: "of all", unit: "share" }, { name: "of the stage before", unit: "share" }, { name: "not reached", unit: "of the stage before", opt: true }, { name: "stand here now", unit: "journeys", opt: true }, { name: "to the next", unit: "median", opt: true }],
+    [{ name: "stage", head: true }, { name: "of all journeys", left: true }, { name: "reached", unit: "journeys" }, { name: "of all", unit: "share", opt: true }, { name: "of the stage before", unit: "share" }, { name: "not reached", unit: "of the stage before", opt: true }, { name: "stand here now", unit: "journeys", opt: true }, { name: "to the next", unit: "median", opt: true }],
     rows, ""));
   const step = found.step_days === 1 ? "day" : "week";
   const cohorts = found.cohorts.filter((c) => c[1] >= 5);
