@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -20,30 +19,18 @@ from redis.exceptions import NoPermissionError
 from streams import clients, log_reader
 from streams.environment import from_environment, kafka_from_environment
 from streams.errors import AccessError
-from streams.refusals import GRANT
 from streams.settings import StreamSettings
 from streams.worker import Worker
 from tests.live import authority, kafka
-from tests.live.authority import Authority
-from tests.live.place import (
-    CANARY,
-    KAFKA_LACKING,
-    PATIENCE_S,
-    REDIS_LACKING,
-    USERS,
-    Place,
-    grant,
-    password,
-    redis_users,
-)
-from tests.live.secured import EXPIRED, REDIS, SecuredKafka, SecuredRedis
+from tests.live.place import CANARY, PATIENCE_S, Place
+from tests.live.refused import CLOCK, REFUSED, changed, installed
+from tests.live.secured import REDIS
 from tests.live.truth import shop
 from tests.support import BUSY
 
 pytestmark = pytest.mark.kafka
 
 PERSON = "jane.canary@example.invalid"
-CLOCK = ("--clock", "event")
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         pytest.fail("; ".join(filter(None, reasons)), pytrace=False)
     if shutil.which(REDIS) is None:
         pytest.skip(f"no {REDIS}, and the Valkey of the wheel has no TLS: apt-get install redis-server")
-    folder = tmp_path_factory.mktemp("secured")
-    own, other = Authority(folder / "own"), Authority(folder / "other", "another")
-    users = redis_users()
-    with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(SecuredKafka(own, {user: password(user) for user in USERS}))
-        store = stack.enter_context(SecuredRedis(folder / "redis", own.sign("redis"), own.ca, users))
-        old = stack.enter_context(SecuredRedis(folder / "old", own.sign("redis-old", EXPIRED), own.ca, users))
-        grant(broker)
-        found = Place(folder, broker, store, old, own, other)
-        stack.callback(found.close)
-        assert "14 topics created" in found.rapport("operator", "topics", "create", "--partitions", "1", *CLOCK)
+    with installed(tmp_path_factory.mktemp("secured")) as found:
         yield found
 
 
@@ -120,53 +97,6 @@ def until(worker: subprocess.Popen[str], there: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-LOG_IN, CERTIFICATE, HOST = "refuses the log-in", "a certificate that is not trusted", "not valid for 'localhost'"
-RENEW, NAME = "let its administrator renew it", "the host as the certificate does"
-REFUSED = {
-    "kafka password": (LOG_IN, "RAPPORT_KAFKA_PASSWORD_FILE"),
-    "kafka user": (LOG_IN, "RAPPORT_KAFKA_USERNAME"),
-    "kafka mechanism": (LOG_IN, "RAPPORT_KAFKA_MECHANISM"),
-    "kafka authority": (CERTIFICATE, "RAPPORT_KAFKA_CA"),
-    "kafka expired": ("has expired", RENEW),
-    "kafka host": (HOST, NAME),
-    "redis password": (LOG_IN, "RAPPORT_REDIS_PASSWORD_FILE"),
-    "redis user": (LOG_IN, "RAPPORT_REDIS_USERNAME"),
-    "redis authority": (CERTIFICATE, "RAPPORT_REDIS_CA"),
-    "redis expired": ("has expired", RENEW),
-    "redis host": (HOST, NAME),
-    "no-offers": ("User:no-offers lacks WRITE on topic offers", GRANT),
-    "no-events": ("lacks READ on topic events, WRITE on topic events", GRANT),
-    "no-group": ("lacks READ on group rapport", GRANT),
-    "no-transactions": ("TransactionalIdAuthorizationFailed", GRANT),
-    "no-info": ("'info'", GRANT),
-    "no-scripts": ("'evalsha'", GRANT),
-    "no-writes": ("no permission", GRANT),
-    "no-keys": ("no permission", GRANT),
-}
-"""Workers that must not start: what is found, and what to do about it."""
-
-
-def changed(place: Place, case: str) -> dict[str, str]:
-    """The environment of such a worker."""
-    wrong = {
-        "kafka password": {"RAPPORT_KAFKA_PASSWORD": f"{CANARY}!"},
-        "kafka user": {"RAPPORT_KAFKA_USERNAME": "stranger"},
-        "kafka mechanism": {"RAPPORT_KAFKA_MECHANISM": "PLAIN"},
-        "kafka authority": {"RAPPORT_KAFKA_CA": str(place.other.ca)},
-        "kafka expired": {"RAPPORT_KAFKA": place.kafka.expired},
-        "kafka host": {"RAPPORT_KAFKA": f"localhost:{place.kafka.port}"},
-        "redis password": {"RAPPORT_REDIS_PASSWORD": f"{CANARY}!"},
-        "redis user": {"RAPPORT_REDIS_USERNAME": "stranger"},
-        "redis authority": {"RAPPORT_REDIS_CA": str(place.other.ca)},
-        "redis expired": {"RAPPORT_REDIS": place.expired.url},
-        "redis host": {"RAPPORT_REDIS": f"rediss://localhost:{place.redis.port}"},
-        **{user: {"RAPPORT_REDIS_USERNAME": user} for user in REDIS_LACKING},
-    }
-    if case in KAFKA_LACKING:
-        return place.environment(case)
-    return place.environment("worker", **wrong[case])
-
-
 @pytest.mark.parametrize("case", REFUSED)
 async def test_a_worker_that_is_refused_ends_with_the_remedy(place: Place, case: str) -> None:
     found, remedy = REFUSED[case]
@@ -183,7 +113,7 @@ def test_the_user_of_the_store_can_do_no_more_than_it_needs(place: Place) -> Non
     with from_environment(place.environment()).redis.sync_client() as client:
         client.set("rapport:{test:0}:meta", b"")
         client.delete("rapport:{test:0}:meta")
-        for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "DEBUG RELOAD", "SHUTDOWN"):
+        for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "SHUTDOWN"):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command.split())
 
