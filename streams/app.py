@@ -17,6 +17,7 @@ from .lanes import Batch, Lanes, Work
 from .room import Room
 from .settings import StreamSettings
 from .store import Store
+from .tallies import Tallies
 from .transport import BatchSchema, Consumer, ConsumerThread
 
 Role = Literal["all", "intake", "engine", "learner"]
@@ -34,12 +35,20 @@ class App(faust.App):
         One for each assigned partition.
     transactions
         Whether the broker has them.
+    tallies
+        What this worker has counted.
+    polled, partitions_of
+        The last stable offset of a partition and when it was told, and how many partitions a topic has, both as of the
+        last answer of the broker.
     """
 
     kafka: KafkaConnection
     lanes: Lanes
     broker_: Broker
     transactions: bool
+    tallies: Tallies
+    polled: Callable[[TopicPartition], tuple[int, int]]
+    partitions_of: Callable[[str], int]
 
     def _create_directories(self) -> None:
         """None: they are for Faust's tables, and would be made in the working directory."""
@@ -101,14 +110,17 @@ def build(
     broker.commit_offsets = commit
     raw = {settings.topic(name) for name in settings.raw}
     room = Room(settings.limits.profiles)
+    tallies = app.tallies = Tallies()
+    app.polled = lambda tp: thread().polled(tp)
+    app.partitions_of = lambda topic: thread().partitions_of(topic)
     events, learning = settings.topic("events"), settings.topic("learning")
 
     def make(tp: TopicPartition) -> Work:
         if tp.topic == events:
-            return EnginePartition(tp, settings, store, broker, points, room)
+            return EnginePartition(tp, settings, store, broker, points, room, tallies)
         if tp.topic == learning:
-            return LearnerPartition(tp, settings, store, broker, points)
-        return IntakePartition(tp, settings, broker, lambda tp: thread().polled(tp))
+            return LearnerPartition(tp, settings, store, broker, points, tallies)
+        return IntakePartition(tp, settings, broker, lambda tp: thread().polled(tp), tallies)
 
     app.lanes = Lanes(make, settings.session_s, crash)
     topics: dict[str, list[str]] = {"intake": sorted(raw), "engine": [events], "learner": [learning]}

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -18,6 +19,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from models.learning.learner import Learner
+from models.learning.model import OnlineModel
 from schemas.control import ModelPublished
 
 from . import outbox, tombstones
@@ -33,9 +35,18 @@ from .settings import StreamSettings
 from .stages import Stages
 from .stepping import Cut, Line, read
 from .store import Commit, Meta, Position, Store, Verdict
+from .tallies import Tallies
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
+LOG_APPEND_TIME = 1
+
+
+class Since(NamedTuple):
+    """When what is published began: arrivals of what led to triggers, and of the oldest record, milliseconds UTC."""
+
+    arrivals: list[int]
+    oldest: int
 
 
 def _learn(learner: Learner, examples: Sequence[bytes]) -> None:
@@ -54,6 +65,8 @@ class EnginePartition:
         Called at named points with their name; tests end the process there.
     room
         For decoded profiles, shared with the worker's other partitions; without one, all that the limits allow.
+    tallies
+        The worker's numbers.
     """
 
     def __init__(
@@ -64,6 +77,7 @@ class EnginePartition:
         broker: Broker,
         points: Callable[[str], None] = lambda point: None,
         room: Room | None = None,
+        tallies: Tallies | None = None,
     ) -> None:
         self._tp = tp
         self._settings = settings
@@ -80,7 +94,11 @@ class EnginePartition:
         self._pseudonym = tombstones.pseudonyms(settings.key)
         self.killed = False
         self.done = 0
-        self.stages = Stages()
+        self._oldest = 0
+        self._inline: Learner | None = None
+        self._tallies = tallies or Tallies()
+        self._timings = self._tallies.timings["engine"]
+        self.stages = Stages(self._timings)
 
     async def open(self) -> int:
         """Take the partition over and settle what earlier workers left; returns the offset to read from.
@@ -97,7 +115,7 @@ class EnginePartition:
         self._publisher = publisher  # first, so that one that does not start is given up as well
         await publisher.start()
         # Only now: a commit whose outcome nobody knew is settled by the start of the next producer of its id.
-        known = await self._broker.committed(self._tp) if self._broker.transactions else None
+        known = await self._broker.committed(self._tp, publisher) if self._broker.transactions else None
         meta = taken.meta
         committed = max(known or Position(0), (meta and meta.pub) or Position(0))
         extent = await self._broker.log(self._tp)
@@ -110,6 +128,8 @@ class EnginePartition:
             await self._publish(pending.outputs, pending.end, self._seq)
         built = await build(settings, store, self._broker, p, meta.state if meta else b"")
         self.stepper, self._inline, self._adoption = built.stepper, built.learner, built.adoption
+        self.stepper.counts = self._tallies.counts
+        self._tallies.opened[self._tp] += 1
         self._room.enter(self._tp)
         if self._inline is not None:
             models, examples = await store.learned(p)
@@ -156,6 +176,7 @@ class EnginePartition:
             The lease is lost, or must be taken anew.
         """
         most = self._settings.limits.records
+        self._tallies.batches["engine"].add(len(records))
         for first in range(0, len(records), most):
             with self.stages("decode"):
                 lines = [read(record) for record in records[first : first + most]]
@@ -170,6 +191,8 @@ class EnginePartition:
         if isinstance(first, ModelPublished):
             await self._adopt(first)
         until, missing = stepper.reach(lines), stepper.missing(lines)
+        self._tallies.asked += stepper.asked
+        self._tallies.missed += len(missing)
         if missing or (stepper.next_due is not None and stepper.next_due <= until):
             with self.stages("load"):
                 erased = [self._pseudonym(customer) for customer in missing] if stepper.remembers else ()
@@ -187,6 +210,7 @@ class EnginePartition:
         with self.stages("step"):
             cut = stepper.cut(lines, n)
         self.stages.count += cut.done
+        self._oldest = lines[0].record.timestamp if lines[0].record.timestamp_type == LOG_APPEND_TIME else 0
         self._watch.look()
         self._points("stepped")
         return cut
@@ -201,6 +225,8 @@ class EnginePartition:
         if not await asyncio.to_thread(self._adoption.take, name, version, data):
             log.warning("model version not kept", model=name, version=version)
             self.stepper.counts["model_missing"] += 1
+            return
+        self._tallies.changed[name] = time.time()
 
     async def _commit(self, cut: Cut) -> None:
         with self.stages("publish, waited for"):
@@ -242,25 +268,48 @@ class EnginePartition:
         self._seq += 1
         self.done += 1
         self._pos = cut.pos
+        self._tallies.records[self._tp] += cut.done
         self.stepper.trim(self._room.share)
         if outputs or time.monotonic() - self._offsets_at > OFFSETS_EVERY_S:
-            self._publishing = asyncio.create_task(self._publish(outputs, cut.pos, self._seq))
+            since = Since(cut.emitter.arrivals, self._oldest)
+            self._publishing = asyncio.create_task(self._publish(outputs, cut.pos, self._seq, since))
 
-    async def _publish(self, outputs: list[outbox.Output], end: Position, seq: int) -> None:
+    async def _publish(self, outputs: list[outbox.Output], end: Position, seq: int, since: Since | None = None) -> None:
         assert self._publisher is not None
         news = outbox.unpublished(outputs, self._committed)
         if end > self._committed:
+            started = time.perf_counter()
             await self._publisher.publish(news, {self._tp: end})
+            self._timings.add("transaction", time.perf_counter() - started)
             self._committed = end
+            self._published(news, since)
         self._offsets_at = time.monotonic()
         self._points("published")
         await self._store.published(self._tp.partition, self._token, seq, self._committed)
+
+    def _published(self, news: list[outbox.Output], since: Since | None) -> None:
+        """Count what went out, and how long it took."""
+        tallies, now = self._tallies, time.time() * 1000
+        for output in news:
+            tallies.outputs[output.topic] += 1
+        if since is None or not news:
+            return
+        if since.oldest:
+            tallies.log_latency.add(max(0.0, now - since.oldest) / 1000)
+        if self._settings.clock == "wall":
+            for arrived in since.arrivals:
+                tallies.latency.add(max(0.0, now - arrived) / 1000)
 
     async def _settled(self) -> None:
         """The previous batch's outputs are on their topics; anything else opens the partition anew."""
         task, self._publishing = self._publishing, None
         if task is not None:
             await task
+
+    @property
+    def models(self) -> Mapping[str, OnlineModel]:
+        """Those that it learns itself; none where the learner does."""
+        return self._inline.models if self._inline is not None else {}
 
     async def idle(self) -> None:
         """Nothing to read: what was stepped is published, and its offset with it."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer  # type: ignore[import-untyped]  # it ships no types
 from kafka.errors import (  # type: ignore[import-untyped]  # it ships no types
     AuthorizationError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     KafkaError,
     KafkaTimeoutError,
+    NotCoordinatorError,
     SaslAuthenticationFailedError,
 )
 
@@ -24,6 +28,10 @@ from .refusals import GRANT, log_in_refused
 ANSWER_S = 10.0
 """How long the first connection, and each request, may take, seconds."""
 _TOLD = 200
+_COORDINATOR = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
+_AGAIN_S = 0.1
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -89,6 +97,18 @@ def sender(connection: KafkaConnection) -> Iterator[Any]:
             yield client
         finally:
             client.close(ANSWER_S)
+
+
+def coordinated(ask: Callable[[], T]) -> T:
+    """What a group's coordinator answers; one that is still on its way, as in a new cluster, is asked again."""
+    asked = time.monotonic()
+    while True:
+        try:
+            return ask()
+        except _COORDINATOR:
+            if time.monotonic() - asked > ANSWER_S:
+                raise
+            time.sleep(_AGAIN_S)
 
 
 def _limits() -> dict[str, Any]:

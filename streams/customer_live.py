@@ -85,7 +85,7 @@ def live(customer: str, place: Installation, progress: Progress | None = None) -
         if not partitions:
             remedy = "check --prefix, or bring the installation up: rapport topics create"
             raise BrokerError(place.prefix + EVENTS, "no such topic", remedy)
-        profile, known = asyncio.run(_stored(customer, place, partitions))
+        profile, known = asyncio.run(stored(customer, place, partitions))
         if profile is None:
             return Life(customer=customer, settings=place.settings, known=known)
         customers = {customer, *profile.origins}
@@ -103,8 +103,19 @@ def live(customer: str, place: Installation, progress: Progress | None = None) -
     )
 
 
-async def _stored(customer: str, place: Installation, partitions: int) -> tuple[Profile | None, list[str]]:
-    """The profile; where there is none, ids that there are."""
+async def stored(customer: str, place: Installation, partitions: int) -> tuple[Profile | None, list[str]]:
+    """The profile; where there is none, ids that there are.
+
+    Parameters
+    ----------
+    partitions
+        Of the log.
+
+    Raises
+    ------
+    StreamError
+        Where the state store is away.
+    """
     client = place.connection.redis.client()
     store = RedisStore(client, place.app)
     try:

@@ -71,17 +71,26 @@ def extents(consumer: Any, partitions: Collection[TopicPartition]) -> dict[Topic
     BrokerError
         Where the broker stops answering.
     """
+    consumer.unsubscribe()  # or it would tell the watermarks of an earlier look
     consumer.assign(partitions)
     starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
     for partition in partitions:
         consumer.seek(partition, max(starts[partition], ends[partition] - 1))
+    marks: dict[TopicPartition, int] = {}
+    wanted = {partition for partition in partitions if ends[partition] > starts[partition]}
     asked = time.monotonic()
-    while any(consumer.highwater(partition) is None for partition in partitions if ends[partition] > starts[partition]):
+    while wanted:
         consumer.poll(timeout_ms=POLL_MS, max_records=1)
-        if time.monotonic() - asked > clients.ANSWER_S:
-            raise _silent(next(partition for partition in partitions if consumer.highwater(partition) is None))
+        seen = {partition: mark for partition in wanted if (mark := consumer.highwater(partition)) is not None}
+        if seen:
+            marks |= seen
+            wanted -= seen.keys()
+            consumer.assign(sorted(wanted))  # what is buffered of the others would be handed out first
+        if wanted and time.monotonic() - asked > clients.ANSWER_S:
+            raise _silent(min(wanted))
+    consumer.assign(partitions)
     return {
-        partition: Extent(starts[partition], ends[partition], max(ends[partition], consumer.highwater(partition) or 0))
+        partition: Extent(starts[partition], ends[partition], max(ends[partition], marks.get(partition, 0)))
         for partition in partitions
     }
 

@@ -7,9 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from .tallies import Timings
+
 
 class Stages:
     """Seconds by stage, and records that went through them all.
+
+    Parameters
+    ----------
+    timings
+        Told each time that is taken, besides.
 
     >>> stages = Stages()
     >>> stages.add("step", 0.5); stages.count = 1000
@@ -17,7 +24,8 @@ class Stages:
     {'step': 500.0}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timings: Timings | None = None) -> None:
+        self._timings = timings
         self.seconds: Counter[str] = Counter()
         self.count = 0
 
@@ -28,11 +36,13 @@ class Stages:
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - started  # type: ignore[assignment]  # typed for whole numbers
+            self.add(stage, time.perf_counter() - started)
 
     def add(self, stage: str, seconds: float) -> None:
         """Add time that was measured elsewhere."""
         self.seconds[stage] += seconds  # type: ignore[assignment]  # typed for whole numbers
+        if self._timings is not None:
+            self._timings.add(stage, seconds)
 
     def microseconds(self) -> dict[str, float]:
         """Microseconds a record, by stage."""

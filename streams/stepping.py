@@ -127,6 +127,7 @@ class Stepper:
         self._tombstones: list[str] = []
         self.counts: Counter[str] = Counter()
         self.steps = 0
+        self.asked = 0
 
     def restore(self, data: bytes) -> State:
         """Go on from a stored state; an empty one is the beginning."""
@@ -158,16 +159,14 @@ class Stepper:
 
     def missing(self, lines: Sequence[Line]) -> list[str]:
         """Customers whose profiles are not at hand."""
+        customers = [
+            line.event.customer
+            for line in lines
+            if line.event is not None and not isinstance(line.event, (Tick, ModelPublished))
+        ]
+        self.asked = len(customers)
         cache = self.cache
-        return list(
-            dict.fromkeys(
-                line.event.customer
-                for line in lines
-                if line.event is not None
-                and line.event.customer not in cache
-                and not isinstance(line.event, (Tick, ModelPublished))
-            )
-        )
+        return list(dict.fromkeys(customer for customer in customers if customer not in cache))
 
     @property
     def remembers(self) -> bool:
@@ -236,7 +235,7 @@ class Stepper:
                         timers[customer, kind] = due
                 if step.counts:
                     self.counts.update(step.counts)
-                emitter.step(step, step.profile.clock)
+                emitter.step(step, step.profile.clock, event.received_at)
                 if self._learner is not None:
                     for example in step.examples:
                         self._learner.learn(example)
@@ -266,7 +265,7 @@ class Stepper:
         emitter.dead(
             dead_letter(error, record.value or b"", origin, max(0, record.timestamp)), max(0, record.timestamp)
         )
-        self.counts["unreadable"] += 1
+        self.counts[f"dead|{error.reason}"] += 1
 
     def _close(
         self,

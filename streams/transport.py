@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers import aiokafka as stock
 from faust.types import TP, ConsumerMessage
 
@@ -71,12 +72,19 @@ class ConsumerThread(stock.AIOKafkaConsumerThread):
 
     def polled(self, tp: TopicPartition) -> tuple[int, int]:
         """The last stable offset of a partition and when it was told, milliseconds UTC; (-1, 0) before the first fetch."""
-        consumer = self._ensure_consumer()
         try:
+            consumer = self._ensure_consumer()
             stable, at = consumer.last_stable_offset(tp), consumer.last_poll_timestamp(tp)
-        except (AssertionError, aiokafka.errors.IllegalStateError):
+        except (AssertionError, ConsumerNotStarted, aiokafka.errors.IllegalStateError):
             return -1, 0
         return (-1, 0) if stable is None or at is None else (stable, at)
+
+    def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic has; 0 while that is not known."""
+        try:
+            return len(self._ensure_consumer().partitions_for_topic(topic) or ())
+        except ConsumerNotStarted:
+            return 0
 
     async def seek_to(self, tp: TP, offset: int) -> None:
         """Read on from ``offset``; in the thread, whose loop would not notice otherwise."""

@@ -43,7 +43,7 @@ class LaneWatch:
     """
 
     def __init__(self, stall_s: float = STALL_S) -> None:
-        self._stall_s = stall_s
+        self.stall_s = stall_s
         self._seen: dict[Hashable, tuple[Hashable, int]] = {}
 
     def look(self, lanes: Iterable[Lane]) -> Lane | None:
@@ -59,14 +59,19 @@ class LaneWatch:
         self._seen = seen
         return stalled
 
+    def stalled_s(self, lane: Lane) -> float:
+        """How long a lane that has something to do has shown no sign of life, seconds; as of the last look."""
+        progress, looks = self._seen.get(lane.tp, (None, 0))
+        return looks * self.stall_s / LOOKS if progress == lane.progress else 0.0
+
     async def watch(self, lanes: Iterable[Lane], stalled: Callable[[StalledError], None]) -> None:
         """Look again and again; ``stalled`` is called with what there is to say of a lane that stands still."""
         while True:
-            await asyncio.sleep(self._stall_s / LOOKS)
+            await asyncio.sleep(self.stall_s / LOOKS)
             if (lane := self.look(lanes)) is not None:
                 where = f"{lane.tp.topic}/{lane.tp.partition}"
                 log.error("stands still", topic=lane.tp.topic, partition=lane.tp.partition, where=lane.where())
-                found = f"no progress for {self._stall_s:g} s at offset {lane.processed}"
+                found = f"no progress for {self.stall_s:g} s at offset {lane.processed}"
                 stalled(StalledError(where, found, "start the worker again: nothing is lost"))
                 return
 

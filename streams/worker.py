@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +24,8 @@ from .app import App, Role, build
 from .connection import Connection
 from .errors import BrokerError, StreamError
 from .lanes import TRANSIENT
+from .metrics import WorkerMetrics
+from .metrics_server import Endpoint, serve
 from .probe import probe
 from .publishers import NoAnswerError
 from .redis_store import RedisStore
@@ -54,6 +58,8 @@ class Worker:
         Called at named points of the protocol.
     stall_s
         How long work may stand still before the watchdog ends the process, seconds.
+    metrics
+        Where Prometheus finds the worker's numbers; None for nowhere.
     """
 
     connection: Connection
@@ -62,12 +68,18 @@ class Worker:
     store: Store | None = None
     points: Callable[[str], None] = lambda point: None
     stall_s: float = STALL_S
+    metrics: Endpoint | None = None
     app: App = field(init=False)
     error: BaseException | None = field(init=False, default=None)
     _stop: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Work until told to stop; raises the error that ended it otherwise."""
+        with contextlib.ExitStack() as stack:
+            listening = stack.enter_context(self.metrics.listening()) if self.metrics is not None else None
+            await self._run(listening)
+
+    async def _run(self, listening: socket.socket | None) -> None:
         check_erasure(days_ms(self.settings.engine.engine.erasure_days))
         store = self.store or RedisStore(self.connection.redis.client(), self.settings.app)
         await self._reachable(store)
@@ -75,6 +87,10 @@ class Worker:
         if self._stop.is_set():
             return
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
+        lanes = LaneWatch(self.stall_s)
+        served = None
+        if listening is not None:
+            served = await serve(listening, WorkerMetrics(app, self.settings, self.role, lanes))
         if not self.settings.key:
             log.warning(
                 "no key signs snapshots: who can write to the state store can forge models; set RAPPORT_SNAPSHOT_KEY"
@@ -84,11 +100,13 @@ class Worker:
         await self._topics_there()
         if self._stop.is_set():
             await app.broker_.close()
+            if served is not None:
+                await served.cleanup()
             return
         app.finalize()
-        watch = LaneWatch(self.stall_s).watch(app.lanes, self.crash)
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(watched) for watched in (self._watch_kill(store), watch, self._watch_app())
+            asyncio.create_task(watched)
+            for watched in (self._watch_kill(store), lanes.watch(app.lanes, self.crash), self._watch_app())
         ]
         starting = asyncio.create_task(app.start())  # waits for a broker that went meanwhile
         ended = asyncio.create_task(self._stop.wait())
@@ -111,6 +129,8 @@ class Worker:
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(app.stop(), APP_STOP_S)
             await app.broker_.close()
+            if served is not None:
+                await served.cleanup()
             if self.store is None:
                 await store.close()
         if self.error is not None:
@@ -190,11 +210,13 @@ class Worker:
         """The kill switch reaches every engine within a second."""
         while True:
             with contextlib.suppress(*TRANSIENT):
-                killed = await store.killed()
+                killed = self.app.tallies.killed = await store.killed()
                 for lane in self.app.lanes:
                     if hasattr(lane.work, "killed"):
                         lane.work.killed = killed
+            began = time.monotonic()
             await asyncio.sleep(KILL_POLL_S)
+            self.app.tallies.loop_delay_s = max(0.0, time.monotonic() - began - KILL_POLL_S)
 
     async def _watch_app(self) -> None:
         """What ends a part of Faust ends the process: its own worker would do so, and nobody else reads on."""

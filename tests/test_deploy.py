@@ -48,7 +48,10 @@ VARIABLES = {
     "RAPPORT_SNAPSHOT_KEY",
     "RAPPORT_SNAPSHOT_KEY_FILE",
     "RAPPORT_CAMPAIGNS",
+    "RAPPORT_METRICS_HOST",
+    "RAPPORT_METRICS_PORT",
 }
+GRAFANAS = {"RAPPORT_PROMETHEUS"}  # which stands in its data source
 
 Config = dict[str, Any]
 
@@ -169,7 +172,7 @@ def test_each_service_runs_on_and_has_a_health_check_unless_it_ends(services: Co
 
 def test_images_are_pinned(services: Config) -> None:
     for name, service in services.items():
-        assert re.fullmatch(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.]+)?", service["image"]), name
+        assert re.fullmatch(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.]+)?", service["image"]), name
     kafka = re.search(r"<kafka.version>(.*)<", (ROOT / "tests" / "live" / "pom.xml").read_text())
     assert kafka
     assert services["kafka"]["image"] == f"apache/kafka:{kafka[1]}", "tested with another Kafka"
@@ -196,7 +199,7 @@ def test_what_must_last_lies_on_a_named_volume(compose: Config, services: Config
                 used[source] = target
             else:
                 assert volume["read_only"] is True
-                assert (ROOT / volume["source"]).is_file()
+                assert (ROOT / volume["source"]).exists()
     assert used.keys() == compose["volumes"].keys()
     assert used["kafka-data"] == services["kafka"]["environment"]["KAFKA_LOG_DIRS"]
     assert used["valkey-data"] == "/data"
@@ -248,7 +251,9 @@ def test_no_secret_stands_in_the_file(compose: Config, services: Config) -> None
 def test_variables_are_those_that_rapport_reads(services: Config) -> None:
     given = [name for service in services.values() for name in service.get("environment", {}) if "RAPPORT" in name]
     assert given
-    assert set(given) <= VARIABLES
+    assert set(given) <= VARIABLES | GRAFANAS
+    for name in GRAFANAS:
+        assert f"${{{name}}}" in (DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text()
     sources = "\n".join(path.read_text() for path in (ROOT / "streams").rglob("*.py"))
     for name in VARIABLES:
         assert name.removesuffix("_FILE") in sources, f"{name} is read nowhere"
@@ -267,7 +272,7 @@ def test_the_worker_understands_its_environment(services: Config, tmp_path: Path
     assert connection.redis.password == "secret"
 
 
-@pytest.mark.parametrize("name", ["topics", "worker"])
+@pytest.mark.parametrize("name", ["topics", "worker", "lag"])
 def test_commands_are_ones_that_rapport_has(name: str, services: Config) -> None:
     assert parsed(services[name]["command"]) == services[name]["command"][:1]
 

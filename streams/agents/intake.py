@@ -21,6 +21,7 @@ from ..redriving import ARRIVED, REDRIVEN
 from ..settings import StreamSettings
 from ..stages import Stages
 from ..store import Position
+from ..tallies import Tallies
 
 MARGIN_MS = 500
 MILLIS_DIGITS = 15
@@ -36,6 +37,8 @@ class IntakePartition:
         The partition.
     polled
         Gives the last stable offset as of the last fetch, and when that was (milliseconds UTC).
+    tallies
+        The worker's numbers.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class IntakePartition:
         settings: StreamSettings,
         broker: Broker,
         polled: Callable[[TopicPartition], tuple[int, int]],
+        tallies: Tallies | None = None,
     ) -> None:
         self._tp = tp
         self._settings = settings
@@ -57,25 +61,28 @@ class IntakePartition:
         self._ticked = 0
         self._tick_after = 0.0
         self.done = 0
-        self.counts: Counter[str] = Counter()
-        self.stages = Stages()
+        self._tallies = tallies or Tallies()
+        self.counts: Counter[str] = self._tallies.intake
+        self.stages = Stages(self._tallies.timings["intake"])
 
     async def open(self) -> int:
         """Fence the predecessor, then read from what is committed; from the beginning where nothing is."""
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
-        committed = await self._broker.committed(self._tp)
+        committed = await self._broker.committed(self._tp, publisher)
         extent = await self._broker.log(self._tp)
         self._partitions = await self._broker.partitions(self._settings.topic("events"))
         # older than the log: retention has taken it
         self._next = max(committed.offset, extent.start) if committed is not None else extent.start
+        self._tallies.opened[self._tp] += 1
         return self._next
 
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
         """Decode, and publish events, dead letters and offset as one."""
         assert self._publisher is not None
         most = self._settings.limits.records
+        self._tallies.batches["intake"].add(len(records))
         for first in range(0, len(records), most):
             part = records[first : first + most]
             emitter = Emitter(self._settings.prefix, "rapport/intake", examples=False)
@@ -86,12 +93,15 @@ class IntakePartition:
             with self.stages("intake: publish"):
                 await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
             self.stages.count += len(part)
+            self._tallies.records[self._tp] += len(part)
+            for output in emitter.outputs:
+                self._tallies.outputs[output.topic] += 1
             self.done += 1
 
     def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
         emitter.start(record.offset, 0)
         raw = record.value or b""
-        if self._settings.clock == "event" and len(raw) < 100 and (at := _tick_at(raw)) is not None:
+        if self._settings.clock == "event" and len(raw) < 100 and (at := tick_at(raw)) is not None:
             for partition in range(self._partitions):
                 emitter.event(tick(at, "event", self._via), partition)
             return
@@ -104,9 +114,9 @@ class IntakePartition:
                 arrival = int(value)
         read = self._intake.read(raw, arrival, origin)
         self.counts["records"] += 1
-        if read.dead is not None:
-            self.counts[f"dead|{read.dead.reason}"] += 1
-            emitter.dead(read.dead, arrival or 0)
+        for letter in read.letters:
+            self.counts[f"dead|{letter.reason}"] += 1
+            emitter.dead(letter, arrival or 0)
         for event in read.events:
             force_setattr(event, "via", self._via)  # nobody else holds it yet
             emitter.event(event)
@@ -139,10 +149,10 @@ class IntakePartition:
             await publisher.stop()
 
 
-def _tick_at(raw: bytes) -> int | None:
+def tick_at(raw: bytes) -> int | None:
     """The time of a tick that a player wrote, milliseconds UTC; None for anything else.
 
-    >>> _tick_at(b'{"type":"tick","occurred_at":5}'), _tick_at(b'{"type":"page"}')
+    >>> tick_at(b'{"type":"tick","occurred_at":5}'), tick_at(b'{"type":"page"}')
     (5, None)
     """
     if b'"tick"' not in raw:

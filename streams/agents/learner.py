@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from models.learning.learner import Learner
+from models.learning.model import OnlineModel
 from schemas.control import NOBODY, ModelPublished
 
 from ..broker import Broker
@@ -22,6 +23,7 @@ from ..model_watch import ModelWatch
 from ..publishers import Publisher, partition_of
 from ..settings import StreamSettings
 from ..store import Position, Snapshot, Store
+from ..tallies import Tallies
 
 log = structlog.get_logger(__name__)
 TURN_S = 0.05
@@ -40,6 +42,8 @@ class LearnerPartition:
         The partition of ``learning``.
     points
         Called at named points with their name; tests end the process there.
+    tallies
+        The worker's numbers.
     """
 
     def __init__(
@@ -49,12 +53,14 @@ class LearnerPartition:
         store: Store,
         broker: Broker,
         points: Callable[[str], None] = lambda point: None,
+        tallies: Tallies | None = None,
     ) -> None:
         self._tp = tp
         self._settings = settings
         self._store = store
         self._broker = broker
         self._points = points
+        self._tallies = tallies or Tallies()
         self._publisher: Publisher | None = None
         self._learner = Learner(settings.engine.engine.model_specs())
         self._offsets: dict[str, int] = {}
@@ -107,6 +113,7 @@ class LearnerPartition:
             self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
         await self._announce(announced)
         self._watch = ModelWatch(self._learner.models)
+        self._tallies.opened[self._tp] += 1
         self._stored_at = time.monotonic()
         self._since = 0
         self._next = max(extent.start, self._least(self._offsets))
@@ -115,6 +122,7 @@ class LearnerPartition:
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
         """Learn; every so many examples, or seconds, store and announce."""
         turn = time.monotonic()
+        self._tallies.batches["learner"].add(len(records))
         for record in records:
             if time.monotonic() - turn > TURN_S:
                 await asyncio.sleep(0)
@@ -134,6 +142,7 @@ class LearnerPartition:
             self._points("learned")
             if self._since >= self._settings.learn_every:  # cut by offset, not by batch
                 await self._snapshot()
+        self._tallies.records[self._tp] += len(records)
         self._watch.look()
         await self._in_time()
 
@@ -153,13 +162,16 @@ class LearnerPartition:
             if offset == before:
                 continue
             # a forest takes seconds: other lanes go on meanwhile, this one waits
+            started = time.perf_counter()
             data = await asyncio.to_thread(model.snapshot, self._settings.key)
+            self._tallies.timings["learner"].add("snapshot", time.perf_counter() - started)
             snapshot = Snapshot(model.version, offset, data)
             self._points("snapshot")
             if not await self._store.save_model(self._tokens[name], name, before, snapshot, self._settings.keep):
                 raise FencedError(name)
             self._points("snapped")
             self._stored[name] = offset
+            self._tallies.changed[name] = time.time()
             announced.append((name, snapshot))
         await self._announce(announced)
         self._points("announced")
@@ -182,6 +194,11 @@ class LearnerPartition:
                     partition,
                 )
         await self._publisher.publish(emitter.outputs, {self._tp: Position(self._least(self._stored))})
+
+    @property
+    def models(self) -> Mapping[str, OnlineModel]:
+        """Those that it writes."""
+        return {name: self._learner.models[name] for name in self._offsets}
 
     def _least(self, offsets: Mapping[str, int]) -> int:
         return min((max(offset, 0) for offset in offsets.values()), default=0)

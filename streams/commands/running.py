@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +18,8 @@ from schemas.limits import IntakeOptions
 from streams import worker as workers
 from streams.environment import from_environment
 from streams.errors import StreamError
+from streams.metrics_server import FIRST, SPAN, Endpoint
+from streams.ports import HOST
 from streams.redis_store import RedisStore
 from streams.refusals import store_error
 from streams.settings import Limits, StreamSettings
@@ -47,6 +50,28 @@ CampaignFile = Annotated[
         metavar="FILE",
         envvar="RAPPORT_CAMPAIGNS",
         help="Engine settings and campaigns; none: profiles and models are kept, nothing is sent.",
+    ),
+]
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="N",
+        min=0,
+        max=65535,
+        envvar="RAPPORT_METRICS_PORT",
+        help=f"Where Prometheus finds this worker's numbers; 0 takes a free port. Without it {FIRST}, or one of the next "
+        f"{SPAN - 1} where others have it.",
+    ),
+]
+MetricsHost = Annotated[
+    str,
+    typer.Option(
+        "--metrics-host",
+        metavar="HOST",
+        envvar="RAPPORT_METRICS_HOST",
+        help="Address that it listens on; nobody logs in.",
     ),
 ]
 
@@ -82,6 +107,9 @@ def worker(
         int,
         typer.Option(min=1, help="Customers whose profiles this worker keeps decoded in memory, about 11 KB each."),
     ] = Limits().profiles,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = HOST,
+    metrics: Annotated[bool, typer.Option(help="--no-metrics serves no numbers to Prometheus.")] = True,
 ) -> None:
     """Run a worker: any number of them share the work of an installation.
 
@@ -106,7 +134,8 @@ def worker(
         limits=Limits(profiles=cache_profiles),
     )
     connection = from_environment(os.environ, kafka=kafka, redis=redis)
-    raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role)))
+    endpoint = Endpoint(metrics_host, metrics_port) if metrics else None
+    raise typer.Exit(workers.run(lambda: workers.Worker(connection, settings, role, metrics=endpoint)))
 
 
 def up(
@@ -130,7 +159,11 @@ def up(
         names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())
         common.say(f"campaigns  {names}")
         common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
-        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}\nCtrl-C ends all of it.")
+        subscriber = f"{_python()} examples/subscriber.py --kafka {stack.kafka} --clock {clock}"
+        common.say(f"see what comes out:   {subscriber}")
+        file = f" --campaigns {campaigns}" if campaigns else ""
+        common.say(f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis}{file}")
+        common.say("Ctrl-C ends all of it.")
         code = stack.wait()
     if code:
         raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")
@@ -159,6 +192,12 @@ def kill(
     except (RedisError, OSError) as error:
         raise store_error(error, connection.redis.address) from error
     common.say("kill switch on: no trigger goes out" if state == "on" else "kill switch off: triggers go out again")
+
+
+def _python() -> str:
+    """This environment's interpreter, as it can be typed from here."""
+    here = Path(sys.executable)
+    return shlex.quote(str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here))
 
 
 def stream_settings(engine: Settings, intake: IntakeOptions | None = None, **settings: Any) -> StreamSettings:
