@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from redis.exceptions import NoPermissionError
@@ -52,19 +53,26 @@ def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Pat
     odd = json.dumps({"type": "page", "userId": f"{PERSON}\r\n\x1b[31m", "properties": {"email": PERSON}}).encode()
     events.write_bytes(b"\n".join((*shop(), b"{nonsense", odd)) + b"\n")
     assert "as planned" in place.rapport("operator", "topics", "check", "--partitions", "1", *CLOCK)
-    worker = place.start("worker", "--campaigns", str(campaigns), *CLOCK, environment=place.environment())
+    arguments = ("worker", "--campaigns", str(campaigns), "--metrics-port", "0", *CLOCK)
+    worker = place.start(*arguments, environment=place.environment())
     place.rapport("sender", "play", str(events), "--advance", "2d")
     until(worker, lambda: bool(offers(place)))
     assert CANARY not in Path(f"/proc/{worker.pid}/cmdline").read_text()
-    assert not listening(worker.pid)
+    (address,) = listening(worker.pid)
+    assert address.startswith("127.0.0.1:")
+    with urlopen(f"http://{address}/metrics") as answer:
+        numbers = answer.read().decode()
+    assert "rapport_" in numbers
+    assert not any(secret in numbers for secret in (CANARY, PERSON))
     customer = offers(place)[0].key.decode()
-    looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list")
-    life, killed, letters = place.rapports("support", *looks)
+    looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list"), ("lag", "--once", *CLOCK)
+    life, killed, letters, lag = place.rapports("support", *looks)
     assert customer in life
     assert "kill switch off" in killed
     assert "not_json" in letters
     assert "identity" in letters
     assert PERSON not in letters
+    assert "engine" in lag
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=PATIENCE_S)
     assert worker.returncode == 0, err
@@ -74,12 +82,13 @@ def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Pat
 
 
 def listening(pid: int) -> list[str]:
-    """The sockets on which a process would take connections in: no web server, of Faust's or of ours."""
+    """Where a process takes connections in."""
     links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
     mine = {link[8:-1] for link in links if link.startswith("socket:[")}
     tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6"))
     rows = [line.split() for table in tables for line in table]
-    return [row[1] for row in rows if row[3] == "0A" and row[9] in mine]
+    found = [row[1].split(":") for row in rows if row[3] == "0A" and row[9] in mine]
+    return [f"{'.'.join(str(byte) for byte in reversed(bytes.fromhex(host)))}:{int(port, 16)}" for host, port in found]
 
 
 def offers(place: Place) -> list[Any]:
