@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from redis.exceptions import NoPermissionError
@@ -20,30 +20,18 @@ from redis.exceptions import NoPermissionError
 from streams import clients, log_reader
 from streams.environment import from_environment, kafka_from_environment
 from streams.errors import AccessError
-from streams.refusals import GRANT
 from streams.settings import StreamSettings
 from streams.worker import Worker
 from tests.live import authority, kafka
-from tests.live.authority import Authority
-from tests.live.place import (
-    CANARY,
-    KAFKA_LACKING,
-    PATIENCE_S,
-    REDIS_LACKING,
-    USERS,
-    Place,
-    grant,
-    password,
-    redis_users,
-)
-from tests.live.secured import EXPIRED, REDIS, SecuredKafka, SecuredRedis
+from tests.live.place import CANARY, PATIENCE_S, Place
+from tests.live.refused import CLOCK, REFUSED, changed, installed
+from tests.live.secured import REDIS
 from tests.live.truth import shop
 from tests.support import BUSY
 
 pytestmark = pytest.mark.kafka
 
 PERSON = "jane.canary@example.invalid"
-CLOCK = ("--clock", "event")
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         pytest.fail("; ".join(filter(None, reasons)), pytrace=False)
     if shutil.which(REDIS) is None:
         pytest.skip(f"no {REDIS}, and the Valkey of the wheel has no TLS: apt-get install redis-server")
-    folder = tmp_path_factory.mktemp("secured")
-    own, other = Authority(folder / "own"), Authority(folder / "other", "another")
-    users = redis_users()
-    with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(SecuredKafka(own, {user: password(user) for user in USERS}))
-        store = stack.enter_context(SecuredRedis(folder / "redis", own.sign("redis"), own.ca, users))
-        old = stack.enter_context(SecuredRedis(folder / "old", own.sign("redis-old", EXPIRED), own.ca, users))
-        grant(broker)
-        found = Place(folder, broker, store, old, own, other)
-        stack.callback(found.close)
-        assert "14 topics created" in found.rapport("operator", "topics", "create", "--partitions", "1", *CLOCK)
+    with installed(tmp_path_factory.mktemp("secured")) as found:
         yield found
 
 
@@ -75,19 +53,26 @@ def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Pat
     odd = json.dumps({"type": "page", "userId": f"{PERSON}\r\n\x1b[31m", "properties": {"email": PERSON}}).encode()
     events.write_bytes(b"\n".join((*shop(), b"{nonsense", odd)) + b"\n")
     assert "as planned" in place.rapport("operator", "topics", "check", "--partitions", "1", *CLOCK)
-    worker = place.start("worker", "--campaigns", str(campaigns), *CLOCK, environment=place.environment())
+    arguments = ("worker", "--campaigns", str(campaigns), "--metrics-port", "0", *CLOCK)
+    worker = place.start(*arguments, environment=place.environment())
     place.rapport("sender", "play", str(events), "--advance", "2d")
     until(worker, lambda: bool(offers(place)))
     assert CANARY not in Path(f"/proc/{worker.pid}/cmdline").read_text()
-    assert not listening(worker.pid)
+    (address,) = listening(worker.pid)
+    assert address.startswith("127.0.0.1:")
+    with urlopen(f"http://{address}/metrics") as answer:
+        numbers = answer.read().decode()
+    assert "rapport_" in numbers
+    assert not any(secret in numbers for secret in (CANARY, PERSON))
     customer = offers(place)[0].key.decode()
-    looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list")
-    life, killed, letters = place.rapports("support", *looks)
+    looks = ("customer", customer), ("kill", "off"), ("dead-letters", "list"), ("lag", "--once", *CLOCK)
+    life, killed, letters, lag = place.rapports("support", *looks)
     assert customer in life
     assert "kill switch off" in killed
     assert "not_json" in letters
     assert "identity" in letters
     assert PERSON not in letters
+    assert "engine" in lag
     worker.send_signal(signal.SIGTERM)
     out, err = worker.communicate(timeout=PATIENCE_S)
     assert worker.returncode == 0, err
@@ -97,12 +82,13 @@ def test_an_installation_works_and_keeps_its_secrets(place: Place, tmp_path: Pat
 
 
 def listening(pid: int) -> list[str]:
-    """The sockets on which a process would take connections in: no web server, of Faust's or of ours."""
+    """Where a process takes connections in."""
     links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
     mine = {link[8:-1] for link in links if link.startswith("socket:[")}
     tables = (Path(f"/proc/net/{name}").read_text().splitlines()[1:] for name in ("tcp", "tcp6"))
     rows = [line.split() for table in tables for line in table]
-    return [row[1] for row in rows if row[3] == "0A" and row[9] in mine]
+    found = [row[1].split(":") for row in rows if row[3] == "0A" and row[9] in mine]
+    return [f"{'.'.join(str(byte) for byte in reversed(bytes.fromhex(host)))}:{int(port, 16)}" for host, port in found]
 
 
 def offers(place: Place) -> list[Any]:
@@ -118,53 +104,6 @@ def until(worker: subprocess.Popen[str], there: Callable[[], bool]) -> None:
         assert worker.poll() is None, worker.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-LOG_IN, CERTIFICATE, HOST = "refuses the log-in", "a certificate that is not trusted", "not valid for 'localhost'"
-RENEW, NAME = "let its administrator renew it", "the host as the certificate does"
-REFUSED = {
-    "kafka password": (LOG_IN, "RAPPORT_KAFKA_PASSWORD_FILE"),
-    "kafka user": (LOG_IN, "RAPPORT_KAFKA_USERNAME"),
-    "kafka mechanism": (LOG_IN, "RAPPORT_KAFKA_MECHANISM"),
-    "kafka authority": (CERTIFICATE, "RAPPORT_KAFKA_CA"),
-    "kafka expired": ("has expired", RENEW),
-    "kafka host": (HOST, NAME),
-    "redis password": (LOG_IN, "RAPPORT_REDIS_PASSWORD_FILE"),
-    "redis user": (LOG_IN, "RAPPORT_REDIS_USERNAME"),
-    "redis authority": (CERTIFICATE, "RAPPORT_REDIS_CA"),
-    "redis expired": ("has expired", RENEW),
-    "redis host": (HOST, NAME),
-    "no-offers": ("User:no-offers lacks WRITE on topic offers", GRANT),
-    "no-events": ("lacks READ on topic events, WRITE on topic events", GRANT),
-    "no-group": ("lacks READ on group rapport", GRANT),
-    "no-transactions": ("TransactionalIdAuthorizationFailed", GRANT),
-    "no-info": ("'info'", GRANT),
-    "no-scripts": ("'evalsha'", GRANT),
-    "no-writes": ("no permission", GRANT),
-    "no-keys": ("no permission", GRANT),
-}
-"""Workers that must not start: what is found, and what to do about it."""
-
-
-def changed(place: Place, case: str) -> dict[str, str]:
-    """The environment of such a worker."""
-    wrong = {
-        "kafka password": {"RAPPORT_KAFKA_PASSWORD": f"{CANARY}!"},
-        "kafka user": {"RAPPORT_KAFKA_USERNAME": "stranger"},
-        "kafka mechanism": {"RAPPORT_KAFKA_MECHANISM": "PLAIN"},
-        "kafka authority": {"RAPPORT_KAFKA_CA": str(place.other.ca)},
-        "kafka expired": {"RAPPORT_KAFKA": place.kafka.expired},
-        "kafka host": {"RAPPORT_KAFKA": f"localhost:{place.kafka.port}"},
-        "redis password": {"RAPPORT_REDIS_PASSWORD": f"{CANARY}!"},
-        "redis user": {"RAPPORT_REDIS_USERNAME": "stranger"},
-        "redis authority": {"RAPPORT_REDIS_CA": str(place.other.ca)},
-        "redis expired": {"RAPPORT_REDIS": place.expired.url},
-        "redis host": {"RAPPORT_REDIS": f"rediss://localhost:{place.redis.port}"},
-        **{user: {"RAPPORT_REDIS_USERNAME": user} for user in REDIS_LACKING},
-    }
-    if case in KAFKA_LACKING:
-        return place.environment(case)
-    return place.environment("worker", **wrong[case])
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -183,7 +122,7 @@ def test_the_user_of_the_store_can_do_no_more_than_it_needs(place: Place) -> Non
     with from_environment(place.environment()).redis.sync_client() as client:
         client.set("rapport:{test:0}:meta", b"")
         client.delete("rapport:{test:0}:meta")
-        for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "DEBUG RELOAD", "SHUTDOWN"):
+        for command in ("CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "SHUTDOWN"):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command.split())
 
