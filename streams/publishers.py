@@ -53,10 +53,18 @@ async def within(seconds: float, what: str, task: Awaitable[T]) -> T:
     NoAnswerError
         Where it took longer.
     """
+    awaited = asyncio.ensure_future(task)
+    awaited.add_done_callback(_seen)
     try:
-        return await asyncio.wait_for(task, seconds)
+        return await asyncio.wait_for(awaited, seconds)
     except TimeoutError:
         raise NoAnswerError(what, f"no answer within {seconds:g} s", "check that the broker is up") from None
+
+
+def _seen(task: asyncio.Future[T]) -> None:
+    """An error that comes while its waiter is cancelled is nobody's: asyncio would print it when all is over."""
+    if not task.cancelled():
+        task.exception()
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -88,12 +96,12 @@ class _Publisher:
         producer = self._producer
         sender = producer._sender.sender_task
         until = time.monotonic() + STOP_S
+        producer._closed = True  # first, for this may be cut short
         while sender is not None and not sender.done() and time.monotonic() < until:
             sender.cancel()  # the first time it only goes to wait for its requests
             await asyncio.wait([sender], timeout=0.01)
         with contextlib.suppress(Exception):
             await asyncio.wait_for(producer.client.close(), STOP_S)
-        producer._closed = True
 
     async def _count(self, topic: str) -> int:
         known = self._partitions.get(topic)

@@ -50,6 +50,8 @@ grant it to Rapport's user: docs/security.md lists what each role needs
     """
     if isinstance(error, AccessError):
         return error
+    if isinstance(error, kafka.UnsupportedSaslMechanismError):
+        return log_in_refused(where or BROKER, ValueError("no such mechanism is offered"))
     if isinstance(error, _LOG_IN):
         return log_in_refused(where or BROKER, error)
     if isinstance(error, _DENIED):
