@@ -8,6 +8,7 @@ import shutil
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
@@ -65,15 +66,14 @@ class Prometheus(Server):
 
     def alerts(self) -> dict[str, str]:
         """The state of each alert, ``pending`` or ``firing``."""
-        found = self._ask("alerts")["alerts"]
-        return {alert["labels"]["alertname"]: alert["state"] for alert in found}
+        alerts = self._ask("alerts")["alerts"]
+        return {alert["labels"]["alertname"]: alert["state"] for alert in alerts}
 
     def value(self, query: str) -> float:
         """What a query comes to; 0 where it comes to nothing."""
         found = self._ask(f"query?query={quote(query)}")["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
-    def _ask(self, path: str) -> dict[str, list[dict[str, dict[str, str]]]]:
+    def _ask(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}", timeout=10) as answer:
-            found: dict[str, list[dict[str, dict[str, str]]]] = json.load(answer)["data"]
-        return found
+            return json.load(answer)["data"]
