@@ -8,10 +8,11 @@ PACKAGES := schemas models streams
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-all test-kafka test-live faults faults-ci soak mutations check lint types imports doctest coverage bench-quality bench-speed bench-kafka bench-stream bench-effect lock build clean
+.PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak fuzz mutations check lint types imports \
+	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
 # A set-up that stopped half-way leaves .incomplete, and the next one starts from an empty environment.
 $(STAMP): requirements.lock pyproject.toml
@@ -52,6 +53,9 @@ test-kafka: $(STAMP) ## run the tests on Apache Kafka (Java 17 and Maven; RAPPOR
 test-live: $(STAMP) ## run the same tests of the stream on the embedded broker and store (needs nothing else)
 	@$(BIN)/python -m pytest -m 'live and not kafka'
 
+test-browser: $(STAMP) ## drive the dashboard in a real Chromium (Debian: apt-get install chromium), with screenshots
+	@RAPPORT_REQUIRE_BROWSER=1 $(BIN)/python -m pytest -m browser -s
+
 SEED ?= 1
 MINUTES ?= 30
 STACK ?= kafka
@@ -64,6 +68,11 @@ faults-ci: $(STAMP) ## put it through eight of them, one seed, in at most ten mi
 
 soak: $(STAMP) ## put it through faults at random (MINUTES=30 SEED=n)
 	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED) --minutes $(MINUTES)
+
+INPUTS ?= 20000
+
+fuzz: $(STAMP) ## try bytes at random on every reader (INPUTS=n for each)
+	@RAPPORT_FUZZ=$(INPUTS) $(BIN)/python -m pytest -n auto tests/schemas/test_fuzz.py tests/laws/test_fuzz_state.py --durations=0
 
 mutations: $(STAMP) ## take each safeguard out: the tests must notice
 	@$(BIN)/python -m tests.live.faults.safeguards
@@ -87,6 +96,15 @@ doctest: $(STAMP) ## run the examples in the docstrings
 coverage: $(STAMP) ## run the fast tests and report what they cover
 	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
+contracts: $(STAMP) ## write docs/contracts anew from schemas/
+	@mkdir -p docs/contracts
+	@$(BIN)/rapport contracts > docs/contracts/asyncapi.json
+	@rm -rf docs/contracts/json-schema && $(BIN)/rapport contracts --json-schema docs/contracts/json-schema
+
+test-contracts: $(STAMP) ## validate docs/contracts with AsyncAPI's own parser (Node 18 and npm; kcat)
+	@cd tests/contracts && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@RAPPORT_REQUIRE_CONTRACTS=1 $(BIN)/python -m pytest tests/contracts
+
 bench-quality: $(STAMP) ## measure the quality of the models
 	@$(BIN)/python -m benchmarks.quality
 
@@ -101,6 +119,9 @@ bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
 
 bench-effect: $(STAMP) ## measure whether the intervals of effects hold the true effect
 	@$(BIN)/python -m benchmarks.effect
+
+docs: $(STAMP) ## build the site of docs/ into site/; broken links are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml
@@ -121,5 +142,5 @@ build: $(STAMP) ## build the wheel and try it in an environment of its own
 	@cd build && venv/bin/rapport --version
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
-	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist site rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
+	find $(PACKAGES) tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

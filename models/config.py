@@ -72,7 +72,15 @@ class FunnelConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class EngagementConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Engagement: P(a new visit within ``horizon_days``), predicted at most once in ``sampling_days``."""
+    """Engagement, P(a new visit within the horizon).
+
+    Parameters
+    ----------
+    horizon_days
+        For how long a new visit counts.
+    sampling_days
+        At most one prediction per customer waits for its label in this period.
+    """
 
     horizon_days: Days = 7.0
     sampling_days: Days = 7.0
@@ -148,6 +156,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         as long as the longest retention of its topics.
     money
         The reporting currency and the rates into it.
+    churn, funnel, engagement, leads
+        Sections of their own, below.
     models
         Estimators by model name; those left out keep their defaults.
     """

@@ -62,6 +62,15 @@ _SHAPES = {str(event.__struct_config__.tag): _shape(event) for event in get_args
 _OUR_TAGS = frozenset(str(event.__struct_config__.tag) for event in _OURS)
 
 
+def outside_types() -> tuple[str, ...]:
+    """The types of events that may come from outside, in the union's order.
+
+    >>> "order_completed" in outside_types(), "tick" in outside_types()
+    (True, False)
+    """
+    return tuple(_SHAPES)
+
+
 def read_canonical(
     record: dict[str, Any], arrival: int | None, origin: str, zone: tzinfo, options: IntakeOptions, notes: list[str]
 ) -> AnyEvent:

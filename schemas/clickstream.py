@@ -104,6 +104,6 @@ class FormSubmitted(Event, frozen=True, tag="form_submitted"):
 
 
 class LeadChanged(Event, frozen=True, tag="lead_changed"):
-    """Sales changed the status of a lead: generated, qualified, disqualified, working, converted."""
+    """Sales changed the status of a lead: generated, qualified, disqualified, working, converted, lost."""
 
     status: Name

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterable
 from typing import Any, get_args
 
 import msgspec
 from msgspec import Struct
 
+from .base import Event
 from .dead_letters import DeadLetter
 from .decisions import Conversion, Decision, Suppressed
 from .events import AnyEvent
@@ -26,7 +30,7 @@ def event_types() -> dict[str, type[Struct]]:
 def export() -> dict[str, dict[str, Any]]:
     """A JSON Schema (2020-12) for each event by its tag, and for what comes out, such as ``decision``.
 
-    Descriptions are the first paragraphs of the docstrings.
+    Descriptions are those of the docstrings: the first paragraph of a record, and what is said of each field.
 
     >>> export()["order_completed"]["description"]
     'An order was placed.'
@@ -48,13 +52,24 @@ def export_events() -> dict[str, Any]:
     'type'
     """
     (schema,), definitions = msgspec.json.schema_components([AnyEvent], ref_template="#/$defs/{name}")
-    _shorten(definitions)
+    _describe(definitions)
     return _plain({"$schema": DIALECT, "title": "Event", **schema, "$defs": definitions})
+
+
+def components(structs: Iterable[type[Struct]], ref_template: str) -> dict[str, dict[str, Any]]:
+    """The schemas of structs and of all that they hold, by name, for a document that gathers them.
+
+    >>> components([DeadLetter], "#/schemas/{name}")["DeadLetter"]["properties"]["size"]["type"]
+    'integer'
+    """
+    _, definitions = msgspec.json.schema_components(list(structs), ref_template=ref_template)
+    _describe(definitions)
+    return _plain(definitions)
 
 
 def _schema(struct: type[Struct]) -> dict[str, Any]:
     _, definitions = msgspec.json.schema_components([struct], ref_template="#/$defs/{name}")
-    _shorten(definitions)
+    _describe(definitions)
     schema = definitions.pop(struct.__name__)
     return {"$schema": DIALECT, **schema, **({"$defs": definitions} if definitions else {})}
 
@@ -65,7 +80,33 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _shorten(definitions: dict[str, Any]) -> None:
+def _describe(definitions: dict[str, Any]) -> None:
+    """Of each record the first paragraph of its docstring, of each field what the docstring's list says."""
     for definition in definitions.values():
-        if "description" in definition:
-            definition["description"] = " ".join(definition["description"].split("\n\n", 1)[0].split())
+        text = definition.get("description")
+        if text is None:
+            continue
+        definition["description"] = _one_line(text.split("\n\n", 1)[0])
+        fields = definition.get("properties", {})
+        told = _parameters(inspect.cleandoc(text))
+        if "via" in fields:
+            told = {**_parameters(inspect.getdoc(Event) or ""), **told}
+        for name, schema in fields.items():
+            if name in told and "$ref" not in schema:
+                schema["description"] = told[name]
+
+
+def _parameters(docstring: str) -> dict[str, str]:
+    """The fields of a docstring's list, each with its text in one line."""
+    _, _, section = docstring.partition("Parameters\n----------\n")
+    found: dict[str, str] = {}
+    for names, text in _FIELD.findall(section.partition("\n\n")[0] + "\n"):
+        found.update(dict.fromkeys(names.split(", "), _one_line(text)))
+    return found
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+_FIELD = re.compile(r"^(\w[\w, ]*)\n((?:[ \t]+.*\n)+)", re.MULTILINE)

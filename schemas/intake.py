@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Struct
 
+from .adapters.ga4 import is_body, read_body
+from .adapters.members import read_batch
 from .adapters.segment import CALLS, read_call
 from .canonical import read_canonical
 from .dead_letters import DeadLetter, dead_letter
@@ -18,14 +20,16 @@ __all__ = ["Intake", "IntakeOptions", "Read"]
 
 
 class Read(Struct, frozen=True, gc=False):
-    """What became of a record: events, or a dead letter.
+    """What became of a record: events, or a dead letter; of one that holds several, both may be.
 
     Parameters
     ----------
     events
         In the order in which they must be applied; empty where the record was refused.
     dead
-        The refusal.
+        The refusal of the whole record.
+    refused
+        Refusals of members of a record that holds several; ``field`` says which, ``origin`` is the record's.
     notes
         Repairs and oddities to be counted, such as ``clamped_time``; ``docs/events.md`` lists them.
     """
@@ -33,6 +37,12 @@ class Read(Struct, frozen=True, gc=False):
     events: tuple[AnyEvent, ...] = ()
     dead: DeadLetter | None = None
     notes: tuple[str, ...] = ()
+    refused: tuple[DeadLetter, ...] = ()
+
+    @property
+    def letters(self) -> tuple[DeadLetter, ...]:
+        """All refusals, of the record or of its members."""
+        return self.refused if self.dead is None else (self.dead,)
 
 
 class Intake:
@@ -74,21 +84,28 @@ class Intake:
         Returns
         -------
         Read
-            Events or a dead letter, never both, never neither.
+            Events or a dead letter, never both, never neither; of a record that holds several, either for each member.
         """
         if arrival is not None and arrival < 0:
             arrival = None
         notes: list[str] = []
+        refused: list[SchemaError] = []
+        events: tuple[AnyEvent, ...]
         try:
             record = parse(raw, self.options, notes)
             tag = record.get("type")
             if type(tag) is str and tag in CALLS:
                 events = read_call(record, arrival, origin, self._zone, self.options, notes)
+            elif is_body(record):
+                events = read_body(record, arrival, origin, self._zone, self.options, notes, refused)
+            elif tag is None and "batch" in record:
+                events = read_batch(record, arrival, origin, self._zone, self.options, notes, refused)
             else:
                 events = (read_canonical(record, arrival, origin, self._zone, self.options, notes),)
         except SchemaError as error:
             return Read(dead=dead_letter(error, raw, origin, arrival or 0), notes=tuple(notes))
-        return Read(events, None, tuple(notes))
+        letters = tuple(dead_letter(error, raw, origin, arrival or 0) for error in refused)
+        return Read(events, None, tuple(notes), letters)
 
 
 def _zone(name: str) -> tzinfo:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .adapters.members import MEMBERS_MAX
 from .adapters.segment import CALLS
 from .adapters.table import letters
 from .adapters.times import millis, settle, when
@@ -115,6 +116,12 @@ class _Fields(Struct, frozen=True, rename="camel"):
     received_at: Any = None
     sent_at: Any = None
     customer: Any = None
+    ga4_user_id: Any = msgspec.field(default=None, name="user_id")
+    ga4_client_id: Any = msgspec.field(default=None, name="client_id")
+    ga4_app_instance_id: Any = msgspec.field(default=None, name="app_instance_id")
+    ga4_timestamp_micros: Any = msgspec.field(default=None, name="timestamp_micros")
+    events: Any = None
+    batch: Any = None
     canonical_occurred_at: Any = msgspec.field(default=None, name="occurred_at")
     canonical_received_at: Any = msgspec.field(default=None, name="received_at")
 
@@ -135,6 +142,9 @@ def raw_topic(name: str) -> str:
 def glance(raw: bytes, zone: tzinfo = UTC) -> Glance:
     """Look at a record without reading all of it; one that is no JSON object is clickstream, where the intake says so.
 
+    Of a record that holds several the first that says so decides where it goes and whose it is: a body of GA4 is
+    clickstream, whatever happened, and at the time of its first event; it arrived at that of its last.
+
     Parameters
     ----------
     raw
@@ -149,9 +159,13 @@ def glance(raw: bytes, zone: tzinfo = UTC) -> Glance:
         fields = _decode(raw.removeprefix(_BOM))
     except (ValueError, ArithmeticError, RecursionError):
         return _UNREADABLE
+    return _glance(fields, zone)
+
+
+def _glance(fields: _Fields, zone: tzinfo) -> Glance:
     kind = fields.type
     if type(kind) is not str:
-        return _UNREADABLE
+        return _several(fields, zone)
     if kind in CALLS:
         named = kind == "track" and type(fields.event) is str
         topic = raw_topic(fields.event) if named else CLICKSTREAM
@@ -161,6 +175,23 @@ def glance(raw: bytes, zone: tzinfo = UTC) -> Glance:
     customer = fields.customer
     key = _key(customer[2:]) if type(customer) is str and customer[:2] in ("u:", "a:") else None
     return Glance(raw_topic(kind), key, at, arrived)
+
+
+def _several(fields: _Fields, zone: tzinfo) -> Glance:
+    if type(fields.events) is list:
+        key = _key(fields.ga4_user_id) or _key(fields.ga4_client_id) or _key(fields.ga4_app_instance_id)
+        own = (event.get("timestamp_micros") for event in fields.events if type(event) is dict)
+        times = [at for value in (fields.ga4_timestamp_micros, *own) if (at := millis(value, zone, [])) is not None]
+        return Glance(CLICKSTREAM, key, min(times), max(times)) if times else Glance(CLICKSTREAM, key)
+    if type(fields.batch) is list:
+        shared = {"sentAt": fields.sent_at, "receivedAt": fields.received_at}
+        calls = [{**shared, **call} for call in fields.batch[:MEMBERS_MAX] if type(call) is dict]
+        seen = [_glance(msgspec.convert(call, _Fields), zone) for call in calls if type(call.get("type")) is str]
+        first = next((one for one in seen if one.key is not None), _UNREADABLE)
+        times = [one.at for one in seen if one.at is not None]
+        arrived = [one.arrived for one in seen if one.arrived is not None]
+        return Glance(first.topic, first.key, min(times, default=None), max(arrived, default=None))
+    return _UNREADABLE
 
 
 def _key(value: object) -> bytes | None:

@@ -82,8 +82,15 @@ class Broker:
         )
         return TransactionalPublisher(producer, self._group, self._points)
 
-    async def committed(self, tp: TopicPartition) -> Position | None:
-        """The committed position of the group, its metadata included; None where there is none."""
+    async def committed(self, tp: TopicPartition, publisher: Publisher) -> Position | None:
+        """The last committed position of the group, its metadata included; None where there is none.
+
+        Parameters
+        ----------
+        publisher
+            The one that commits for ``tp``, started: what its predecessors left open is settled, and it writes the barrier.
+        """
+        await publisher.barrier(tp)
         async with self._asking():
             admin = await self._started_admin()
             found = await within(

@@ -115,7 +115,7 @@ class EnginePartition:
         self._publisher = publisher  # first, so that one that does not start is given up as well
         await publisher.start()
         # Only now: a commit whose outcome nobody knew is settled by the start of the next producer of its id.
-        known = await self._broker.committed(self._tp) if self._broker.transactions else None
+        known = await self._broker.committed(self._tp, publisher) if self._broker.transactions else None
         meta = taken.meta
         committed = max(known or Position(0), (meta and meta.pub) or Position(0))
         extent = await self._broker.log(self._tp)

@@ -18,7 +18,9 @@ from .commands import (
     backtesting,
     common,
     comparing,
+    contracting,
     customers,
+    dashboard,
     dead_letters,
     demonstrating,
     effects,
@@ -53,6 +55,7 @@ app.command("worker")(running.worker)
 app.command("up")(running.up)
 app.command("kill")(running.kill)
 app.command("lag")(lagging.lag)
+app.command("ui")(dashboard.ui)
 app.command("play")(playing.play)
 app.command("record")(recording.record)
 app.command("replay")(replaying.replay)
@@ -65,6 +68,7 @@ app.command("import")(importing.import_file)
 app.command("simulate")(simulating.simulate)
 app.command("example")(examples.example)
 app.command("validate")(validating.validate)
+app.command("contracts")(contracting.contracts)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schemas_export.app, name="schemas")

@@ -21,8 +21,9 @@ from kafka.errors import (  # type: ignore[import-untyped]  # it ships no types
 from schemas.errors import printable
 
 from .connection import KafkaConnection
-from .errors import BrokerError
+from .errors import AccessError, BrokerError
 from .probe import probe
+from .refusals import GRANT, log_in_refused
 
 ANSWER_S = 10.0
 """How long the first connection, and each request, may take, seconds."""
@@ -40,7 +41,9 @@ def admin(connection: KafkaConnection) -> Iterator[Any]:
     Raises
     ------
     BrokerError
-        Where no broker answers in time, or one refuses the log-in or a request.
+        Where no broker answers in time, or one refuses a request.
+    AccessError
+        Where it does not let us in, or do what is asked.
     """
     with _told(connection):
         client = KafkaAdminClient(**connection.kafka_python(), **_limits())
@@ -125,11 +128,9 @@ def _told(connection: KafkaConnection) -> Iterator[None]:
     try:
         yield
     except SaslAuthenticationFailedError as error:
-        remedy = "check RAPPORT_KAFKA_USERNAME, RAPPORT_KAFKA_PASSWORD and RAPPORT_KAFKA_MECHANISM"
-        raise BrokerError(where, "a broker that refuses the log-in", remedy) from error
+        raise log_in_refused(where, error) from error
     except AuthorizationError as error:
-        remedy = "let its administrator grant it to Rapport's user"
-        raise BrokerError(where, f"no permission ({reason(error)})", remedy) from error
+        raise AccessError(where, f"no permission ({reason(error)})", GRANT) from error
     except KafkaTimeoutError as error:
         remedy = "check that the addresses it names for itself can be reached from here (advertised.listeners)"
         raise BrokerError(where, f"a broker that stopped answering ({reason(error)})", remedy) from error

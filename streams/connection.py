@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
 
 from schemas.errors import printable
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 REDIS_PORT = 6379
 SOCKET_TIMEOUT_S = 5.0
 HEALTH_CHECK_S = 15
+RETRIES, FIRST_PAUSE_S, LONGEST_PAUSE_S = 2, 0.05, 0.5
 
 
 class Password(str):
@@ -87,7 +91,7 @@ class KafkaConnection:
         context = self.ssl_context()
         if context is not None:
             settings["ssl_context"] = context
-        if self._sasl:
+        if self.sasl:
             settings["sasl_mechanism"] = self.mechanism
             settings["sasl_plain_username"] = self.username
             settings["sasl_plain_password"] = self.password
@@ -102,14 +106,15 @@ class KafkaConnection:
         import faust  # a second of imports that only workers need
 
         context = self.ssl_context()
-        if self._sasl:
+        if self.sasl:
             return faust.SASLCredentials(
                 username=self.username, password=self.password, ssl_context=context, mechanism=self.mechanism
             )
         return None if context is None else faust.SSLCredentials(context)
 
     @property
-    def _sasl(self) -> bool:
+    def sasl(self) -> bool:
+        """Whether a user logs in."""
         return self.security.startswith("SASL")
 
 
@@ -153,13 +158,15 @@ class RedisConnection:
         ----------
         settings
             Further arguments of ``redis.asyncio.Redis``; they win over the ones here. Its own default repeats a command
-            up to ten times where the connection fails.
+            up to ten times where the connection fails, ours twice: a refused log-in counts as a failed connection.
         """
-        return redis.asyncio.Redis(**{**self._settings(), **settings})
+        retry = AsyncRetry(ExponentialBackoff(LONGEST_PAUSE_S, FIRST_PAUSE_S), RETRIES)
+        return redis.asyncio.Redis(**{"retry": retry, **self._settings(), **settings})
 
     def sync_client(self, **settings: Any) -> redis.Redis:
         """The same, blocking."""
-        return redis.Redis(**{**self._settings(), **settings})
+        retry = Retry(ExponentialBackoff(LONGEST_PAUSE_S, FIRST_PAUSE_S), RETRIES)
+        return redis.Redis(**{"retry": retry, **self._settings(), **settings})
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {

@@ -21,9 +21,10 @@ from . import log_reader
 from .clients import reader
 from .connection import Connection
 from .customer_life import Life
-from .errors import BrokerError, StreamError
+from .errors import BrokerError
 from .publishers import partition_of
 from .redis_store import RedisStore
+from .refusals import store_error
 from .repeats import Repeats
 from .timeline import of_log
 from .tombstones import pseudonyms
@@ -84,7 +85,7 @@ def live(customer: str, place: Installation, progress: Progress | None = None) -
         if not partitions:
             remedy = "check --prefix, or bring the installation up: rapport topics create"
             raise BrokerError(place.prefix + EVENTS, "no such topic", remedy)
-        profile, known = asyncio.run(_stored(customer, place, partitions))
+        profile, known = asyncio.run(stored(customer, place, partitions))
         if profile is None:
             return Life(customer=customer, settings=place.settings, known=known)
         customers = {customer, *profile.origins}
@@ -102,8 +103,19 @@ def live(customer: str, place: Installation, progress: Progress | None = None) -
     )
 
 
-async def _stored(customer: str, place: Installation, partitions: int) -> tuple[Profile | None, list[str]]:
-    """The profile; where there is none, ids that there are."""
+async def stored(customer: str, place: Installation, partitions: int) -> tuple[Profile | None, list[str]]:
+    """The profile; where there is none, ids that there are.
+
+    Parameters
+    ----------
+    partitions
+        Of the log.
+
+    Raises
+    ------
+    StreamError
+        Where the state store is away.
+    """
     client = place.connection.redis.client()
     store = RedisStore(client, place.app)
     try:
@@ -121,10 +133,7 @@ async def _stored(customer: str, place: Installation, partitions: int) -> tuple[
                     return None, known
         return None, known
     except (RedisError, OSError) as error:
-        address = place.connection.redis.address
-        raise StreamError(
-            address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
-        ) from error
+        raise store_error(error, place.connection.redis.address) from error
     finally:
         await store.close()
 

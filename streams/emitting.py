@@ -11,7 +11,7 @@ from models.learning.learner import Example
 from schemas.base import Event
 from schemas.codec import encode_conversion, encode_dead_letter, encode_decision, encode_event
 from schemas.dead_letters import DeadLetter
-from schemas.decisions import Decision
+from schemas.decisions import Conversion, Decision
 
 from .outbox import Headers, Output
 
@@ -32,18 +32,47 @@ def decode_example(data: bytes) -> Example:
     return _example.decode(data)
 
 
-def cloud_event(decision: Decision, source: str) -> Headers:
-    """The headers of a decision as a CloudEvent in binary mode."""
-    kind = "trigger" if decision.arm == "treated" else "decision"
-    at = datetime.fromtimestamp(decision.issued_at / 1000, UTC).isoformat(timespec="milliseconds")
+def cloud_event(name: str, kind: str, source: str, at: int) -> Headers:
+    """The headers of a CloudEvent in binary mode, as the protocol binding for Kafka has them.
+
+    Parameters
+    ----------
+    name
+        Its id, unique to ``source``: what is sent again has the same.
+    kind
+        Its type, such as ``rapport.trigger.nudges``.
+    at
+        Milliseconds UTC.
+
+    >>> cloud_event("t", "rapport.trigger.nudges", "rapport/events", 5)[-2:]
+    (('ce_time', b'1970-01-01T00:00:00.005Z'), ('content-type', b'application/json'))
+    """
+    time = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
     return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", decision.id.encode()),
-        ("ce_type", f"rapport.{kind}.{decision.topic}".encode()),
+        ("ce_id", name.encode()),
+        ("ce_type", kind.encode()),
         ("ce_source", source.encode()),
-        ("ce_time", at.replace("+00:00", "Z").encode()),
+        ("ce_time", time.replace("+00:00", "Z").encode()),
         ("content-type", b"application/json"),
     )
+
+
+def decided(decision: Decision, source: str) -> Headers:
+    """The headers of a decision."""
+    kind = "trigger" if decision.arm == "treated" else "decision"
+    return cloud_event(decision.id, f"rapport.{kind}.{decision.topic}", source, decision.issued_at)
+
+
+def converted(conversion: Conversion, source: str) -> Headers:
+    """The headers of a goal reached: one of a decision and moment."""
+    name = f"{conversion.decision}|{conversion.goal}|{conversion.occurred_at}"
+    return cloud_event(name, "rapport.conversion", source, conversion.occurred_at)
+
+
+def refused(letter: DeadLetter, source: str) -> Headers:
+    """The headers of a dead letter: one of a record and the field that was unusable."""
+    return cloud_event(f"{letter.origin}|{letter.field}", "rapport.dead-letter", source, letter.received_at)
 
 
 class Emitter:
@@ -89,13 +118,14 @@ class Emitter:
         """
         for decision in step.decisions:
             value, key = encode_decision(decision), decision.customer.encode()
-            headers = cloud_event(decision, self._source)
+            headers = decided(decision, self._source)
             if decision.arm == "treated":
                 self._add(decision.topic, key, value, now, headers)
                 self.arrivals.append(arrived)
             self._add("decisions", key, value, now, headers)
         for conversion in step.conversions:
-            self._add("decisions", conversion.customer.encode(), encode_conversion(conversion), now)
+            headers = converted(conversion, self._source)
+            self._add("decisions", conversion.customer.encode(), encode_conversion(conversion), now, headers)
         for message in step.messages:
             self.event(message)
         if self._examples:
@@ -108,7 +138,7 @@ class Emitter:
 
     def dead(self, letter: DeadLetter, at: int) -> None:
         """A record that could not be read."""
-        self._add("dead-letters", letter.origin.encode(), encode_dead_letter(letter), at)
+        self._add("dead-letters", letter.origin.encode(), encode_dead_letter(letter), at, refused(letter, self._source))
 
     def _add(self, topic: str, key: bytes, value: bytes, at: int, headers: Headers = (), partition: int = -1) -> None:
         if len(value) > LARGEST:
@@ -122,7 +152,12 @@ class Emitter:
                 received_at=at,
                 size=len(value),
             )
-            topic, value, headers, partition = "dead-letters", encode_dead_letter(letter), (), -1
+            topic, value, headers, partition = (
+                "dead-letters",
+                encode_dead_letter(letter),
+                refused(letter, self._source),
+                -1,
+            )
         self.outputs.append(Output(self._offset, self._n, self._prefix + topic, key, value, at, headers, partition))
         self.bytes += len(value)
         self._n += 1

@@ -40,6 +40,10 @@ class BrokerError(StreamError):
     """A broker that does not answer, or refuses what it is asked."""
 
 
+class AccessError(StreamError):
+    """A server that is there and does not let us in, or shows a certificate that we do not trust: waiting is no help."""
+
+
 class RefusedError(StreamError):
     """A partition that must not be opened: its log and its state do not belong together."""
 

@@ -17,8 +17,9 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 from redis.exceptions import RedisError
 
-from .errors import BrokerError, StreamError
+from .errors import AccessError, BrokerError, StreamError
 from .publishers import within
+from .refusals import refusal
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +165,11 @@ class Lane:
                 wait = self._session_s
             except ReopenError as error:
                 log.warning("opens anew", topic=self.tp.topic, partition=self.tp.partition, because=str(error))
-            except TRANSIENT as error:
+            except (*TRANSIENT, AccessError) as error:
+                if (refused := refusal(error)) is not None:
+                    await self._shut()  # before the end, which cancels
+                    self._crash(refused)
+                    return
                 because = f"{type(error).__name__}: {error}"
                 if not told:  # once an outage, not once a try
                     log.warning("waits", topic=self.tp.topic, partition=self.tp.partition, because=because)

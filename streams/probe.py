@@ -1,4 +1,6 @@
-"""Whether a Kafka broker answers, asked without a client library: kafka-python sets no limit to a TLS handshake."""
+"""Whether a Kafka broker answers, and lets us in, asked before a client library is: kafka-python sets no limit to a TLS
+handshake, and says of a wrong password only that it could not begin.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,14 @@ import ssl
 import struct
 import time
 
+from aiokafka.errors import KafkaError
+
 from schemas.errors import printable
 
 from .connection import KafkaConnection
 from .errors import BrokerError
+from .login import log_in
+from .refusals import certificate_refused, refusal
 
 NAP_S = 0.2
 _NUMBER = 0x52415050
@@ -22,18 +28,22 @@ class _OddAnswerError(OSError):
     """Bytes that no broker sends."""
 
 
-def probe(connection: KafkaConnection, answer_s: float) -> None:
+def probe(connection: KafkaConnection, answer_s: float, patience_s: float = 0.0) -> None:
     """Return once one of the addresses answers as a broker does; try again until the time is over.
 
     Parameters
     ----------
     answer_s
-        How long to try, seconds.
+        How long to try, seconds; 0 tries once.
+    patience_s
+        How long to wait for one answer, seconds; by default a third of that, and a second at least.
 
     Raises
     ------
     BrokerError
-        Where none answers in time, or one shows a certificate that is not trusted.
+        Where none answers in time.
+    AccessError
+        Where one shows a certificate that is not trusted, or refuses the log-in.
 
     >>> probe(KafkaConnection(("127.0.0.1:1",)), 0)
     Traceback (most recent call last):
@@ -41,20 +51,25 @@ def probe(connection: KafkaConnection, answer_s: float) -> None:
     """
     context = connection.ssl_context()
     deadline = time.monotonic() + answer_s
-    patience = max(answer_s / 3, 1.0)
+    patience = patience_s or max(answer_s / 3, 1.0)
     while True:
         last: OSError | None = None
         for address in connection.bootstrap:
             try:
-                return _ask(address, context, patience)
+                _ask(address, context, patience)
+                if connection.sasl:
+                    log_in(connection, address, patience)
+                return
             except ssl.SSLCertVerificationError as error:
-                found = f"a certificate that is not trusted ({printable(error.verify_message)})"
-                remedy = "name the file of its authority in RAPPORT_KAFKA_CA, and the host as the certificate does"
-                raise BrokerError(address, found, remedy) from error
+                raise certificate_refused(address, error, "RAPPORT_KAFKA_CA") from error
+            except KafkaError as error:
+                if (refused := refusal(error, address)) is not None:
+                    raise refused from error
+                last = OSError(0, f"{type(error).__name__} at the log-in")
             except OSError as error:
                 last = error
         if time.monotonic() + NAP_S >= deadline:
-            raise _nobody(connection, answer_s, last)
+            raise _nobody(connection, answer_s or patience_s, last)
         time.sleep(NAP_S)
 
 

@@ -31,6 +31,9 @@ class Publisher(Protocol):
     async def start(self) -> None:
         """Fence every earlier publisher of the same id, and settle what it left open."""
 
+    async def barrier(self, tp: TopicPartition) -> None:
+        """When this returns, whoever asks for the group's committed offset of ``tp`` is told the last one."""
+
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         """All outputs are on their topics when this returns, and the offsets with them."""
 
@@ -149,6 +152,19 @@ class TransactionalPublisher(_Publisher):
         self._group = group
         self._points = points
 
+    async def barrier(self, tp: TopicPartition) -> None:
+        """Write behind all that the group has committed, and take it back.
+
+        A broker that comes up again may for a second know none of the group's offsets, or older ones, and say so without
+        an error. A write among them is acknowledged only when it and all before it are readable.
+        """
+        await within(REQUEST_S, "a barrier", self._barrier(tp))
+
+    async def _barrier(self, tp: TopicPartition) -> None:
+        await self._producer.begin_transaction()
+        await self._producer.send_offsets_to_transaction({tp: OffsetAndMetadata(0, "")}, self._group)
+        await self._producer.abort_transaction()
+
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         try:
             await within(REQUEST_S, "a transaction", self._transaction(outputs, offsets))
@@ -203,6 +219,9 @@ class PlainPublisher(_Publisher):
     async def start(self) -> None:
         await super().start()
         self._sender = await self._ask()
+
+    async def barrier(self, tp: TopicPartition) -> None:
+        """Nothing: such a broker forgets its topics when it ends."""
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         async with self._turn:

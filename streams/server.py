@@ -143,6 +143,10 @@ class Server(ABC):
     def _signs(self, process: int) -> tuple[bytes, ...]:
         """What its answer holds when it is ready and no other server on that port."""
 
+    def _ready(self, port: int, process: int) -> bool:
+        """Whether it answers, and no other server on that port does."""
+        return answers(port, self._question(), self._signs(process))
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             raise ServerError(self.name, "no running process", "start it first", self._last_words())
@@ -163,7 +167,7 @@ class Server(ABC):
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise ServerError(self.name, "its end at its start", "read what it said last", self._last_words())
-            if answers(port, self._question(), self._signs(process.pid)):
+            if self._ready(port, process.pid):
                 return
             time.sleep(POLL_S)
         found = f"no answer within {self.start_s:.0f} s"

@@ -17,7 +17,7 @@ from .reorder import reordered
 
 
 class Sources:
-    """Files of JSON lines (as of ``LineFiles``), in Segment's form or canonical.
+    """Files of JSON lines (as of ``LineFiles``), in any of the forms that the intake reads.
 
     Parameters
     ----------
@@ -96,8 +96,9 @@ class Sources:
                     continue
                 self.records += 1
                 result = read(raw, None, f"{place}:{number}")
+                for letter in result.letters:
+                    self._refuse(letter)
                 if result.dead is not None:
-                    self._refuse(result.dead)
                     continue
                 if result.notes:
                     note.update(result.notes)

@@ -83,6 +83,15 @@ def lines(entries: Iterable[Entry], asked: str) -> Iterator[str]:
             yield f"{MARGIN}{'':<10}  {other}"
 
 
+def words(one: Entry) -> list[str]:
+    """An entry in words: a line, and further ones where there are reasons.
+
+    >>> words(Entry(at=0, kind="stage", customer="u:1", what="intent", note="interest"))
+    ['interest -> intent']
+    """
+    return _scores([one]) if one.kind == "score" else _text(one)
+
+
 class _Told(NamedTuple):
     """An entry, how often the same was so, and when for the last time."""
 

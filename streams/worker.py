@@ -13,21 +13,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from aiokafka.errors import AuthenticationFailedError, KafkaError, SaslAuthenticationFailed
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
+from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
 from models.config import days_ms
+from models.errors import ModelError
 
+from . import permissions
 from .app import App, Role, build
 from .connection import Connection
-from .errors import BrokerError
+from .errors import BrokerError, StreamError
 from .lanes import TRANSIENT
 from .metrics import WorkerMetrics
 from .metrics_server import Endpoint, serve
+from .probe import probe
 from .publishers import NoAnswerError
 from .redis_store import RedisStore
+from .refusals import refusal
 from .settings import StreamSettings
 from .store import Store
 from .topic_plan import check_erasure
@@ -36,6 +38,7 @@ from .watchdog import STALL_S, LaneWatch, LoopWatch
 log = structlog.get_logger(__name__)
 KILL_POLL_S = 0.4
 FINISH_S = 10.0
+PATIENCE_S = 5.0
 APP_STOP_S = 15.0
 
 
@@ -78,10 +81,9 @@ class Worker:
 
     async def _run(self, listening: socket.socket | None) -> None:
         check_erasure(days_ms(self.settings.engine.engine.erasure_days))
-        store = self.store or RedisStore(
-            self.connection.redis.client(retry=Retry(ExponentialBackoff(0.5, 0.05), 2)), self.settings.app
-        )
+        store = self.store or RedisStore(self.connection.redis.client(), self.settings.app)
         await self._reachable(store)
+        await self._permitted()
         if self._stop.is_set():
             return
         app = self.app = build(self.connection.kafka, store, self.settings, self.role, self.crash, self.points)
@@ -89,6 +91,10 @@ class Worker:
         served = None
         if listening is not None:
             served = await serve(listening, WorkerMetrics(app, self.settings, self.role, lanes))
+        if not self.settings.key:
+            log.warning(
+                "no key signs snapshots: who can write to the state store can forge models; set RAPPORT_SNAPSHOT_KEY"
+            )
         if not self.settings.transactions:
             log.warning("no transactions: triggers may be sent again after a crash, with the same ids")
         await self._topics_there()
@@ -143,8 +149,27 @@ class Worker:
                     log.info("goes on", at=self.connection.redis.address)
                 return
             except (RedisError, OSError) as error:
+                if (refused := refusal(error, self.connection.redis.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the state store", at=self.connection.redis.address, because=str(error))
+                    told = True
+            await asyncio.sleep(1.0)
+
+    async def _permitted(self) -> None:
+        """Wait for the broker; that it does not let us in, or lets us do too little, is an error."""
+        needs = permissions.needed(self.settings, self.role)
+        told = False
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(
+                    probe, self.connection.kafka, 0, PATIENCE_S
+                )  # short, for it is waited for at the end
+                await asyncio.to_thread(permissions.check, self.connection.kafka, needs, self.settings.app)
+                return
+            except BrokerError as error:
+                if not told:
+                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
             await asyncio.sleep(1.0)
 
@@ -160,10 +185,8 @@ class Worker:
                     log.info("goes on", at=self.connection.kafka.address)
                 return
             except (KafkaError, OSError, NoAnswerError) as error:
-                if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed)):
-                    raise BrokerError(
-                        self.connection.kafka.address, str(error), "check RAPPORT_KAFKA_USERNAME and its password"
-                    ) from error
+                if (refused := refusal(error, self.connection.kafka.address)) is not None:
+                    raise refused from error
                 if not told:
                     log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
                     told = True
@@ -175,7 +198,10 @@ class Worker:
 
     def crash(self, error: BaseException) -> None:
         """End with an error: nobody knows how to go on after it."""
-        log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
+        if isinstance(error, (StreamError, ModelError)):  # said in one line with its remedy, by whoever runs the worker
+            log.error("ends", because=str(error))
+        else:
+            log.error("ends", because=f"{type(error).__name__}: {error}", exc_info=error)
         if self.error is None:
             self.error = error
         self._stop.set()

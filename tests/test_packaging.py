@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,7 @@ def test_the_command_reports_the_version(pyproject: dict[str, Any]) -> None:
 
 
 def test_make_help_lists_every_target() -> None:
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", "")  # a line may go on in the next
     targets = set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, flags=re.MULTILINE))
     phony = re.search(r"^\.PHONY: (.+)$", makefile, flags=re.MULTILINE)
     assert phony is not None
@@ -142,3 +143,23 @@ def test_make_help_lists_every_target() -> None:
     listed = dict(re.split(r"\s{2,}", line.strip(), maxsplit=1) for line in run.stdout.splitlines())
     assert listed.keys() == targets
     assert all(listed.values())
+
+
+def test_the_wheel_holds_the_dashboards_files(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        packed = set(wheel.namelist())
+    shown = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("static", "pages")
+        for path in (ROOT / "streams" / "ui" / folder).iterdir()
+    }
+    assert len(shown) > 20
+    assert shown <= packed
+
+
+def test_the_dashboard_names_no_other_host() -> None:
+    for path in sorted((ROOT / "streams" / "ui").rglob("*.[hjc]*")):
+        addresses = set(re.findall(r"https?://[^\s\"'<>)]+|//[a-z0-9-]+\.[a-z]+", path.read_text()))
+        assert addresses <= {"http://www.w3.org/2000/svg"}, path

@@ -74,6 +74,11 @@ class FirstDecisions:
         self._shadow: dict[str, set[str]] = {}
         self.goals: dict[str, str] = {}
 
+    @property
+    def persons(self) -> int:
+        """First decisions held, of all campaigns together."""
+        return sum(map(len, self._first.values()))
+
     def decided(self, decision: Decision) -> None:
         """Take in a decision of any arm."""
         if decision.arm == "shadow":

@@ -251,7 +251,11 @@ class OnlineModel:
             if type(loaded) is not type(self._estimator):
                 raise SnapshotError(f"snapshot of {self.name} holds a {type(loaded).__qualname__}; bootstrap again")
             return loaded
-        filled: Estimator = fill(self._fresh(), msgspec.msgpack.decode(data))
+        try:
+            state = msgspec.msgpack.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise SnapshotError(f"state of {self.name} cannot be read ({error}); bootstrap again") from error
+        filled: Estimator = fill(self._fresh(), state)
         return filled
 
     def snapshot(self, key: bytes) -> bytes:
@@ -293,7 +297,7 @@ class OnlineModel:
             raise SnapshotError(f"snapshot of {self.name} has targets {sorted(body.metrics)}; configuration changed")
         if body.spec != self._spec_bytes():
             raise SnapshotError(
-                f"snapshot of {self.name} is of {body.spec.decode()}, the configuration says "
+                f"snapshot of {self.name} is of {body.spec.decode(errors='replace')}, the configuration says "
                 f"{self._spec_bytes().decode()}; set it back, or bootstrap again"
             )
         estimator = self._estimator_from(body.estimator)

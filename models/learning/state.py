@@ -110,7 +110,11 @@ def fill(value: Any, state: Any) -> Any:
     SnapshotError
         Where the state does not fit.
     """
-    return _fill(value, state, [])
+    try:
+        return _fill(value, state, [])
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise SnapshotError(f"state of {type(value).__qualname__} cannot be read ({found}); bootstrap again") from error
 
 
 def _fill(value: Any, state: Any, met: list[Any]) -> Any:

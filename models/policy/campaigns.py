@@ -34,7 +34,15 @@ SIGNALS: dict[str, str] = {
 
 
 class Cap(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """At most ``most`` contacts in any ``within`` of event time, per customer."""
+    """At most so many contacts to a customer in any window of event time.
+
+    Parameters
+    ----------
+    most
+        Contacts.
+    within
+        The window's length, such as ``7d``.
+    """
 
     most: Annotated[int, Meta(ge=1, le=40)]
     within: Duration
@@ -45,8 +53,12 @@ class ActionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Parameters
     ----------
+    id
+        Its name: small letters, digits, ``.``, ``_``, ``-``.
     channel
         email, sms, push, site, ...: consent and channel caps go by it.
+    offer, creative
+        For whoever sends it: what is offered, and which text or picture.
     cost
         Of one contact, in the reporting currency.
     prior_effect
@@ -62,14 +74,30 @@ class ActionConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Goal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the campaign wants, and for how long a contact may claim it."""
+    """What the campaign wants.
+
+    Parameters
+    ----------
+    event
+        An order, a new visit, or contact details left.
+    window
+        For how long a contact may claim it.
+    """
 
     event: Literal["order", "visit", "contact"] = "order"
     window: Duration = "7d"
 
 
 class QuietHours(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Hours of the customer's own day in which nothing is sent: deferred to their end and checked again, or dropped."""
+    """Hours of the customer's own day in which nothing is sent.
+
+    Parameters
+    ----------
+    start, end
+        Such as ``21:00`` and ``08:00``, in the customer's time zone.
+    then
+        ``defer``: to their end, and checked again then; ``drop``: not sent.
+    """
 
     start: ClockTime
     end: ClockTime
@@ -81,6 +109,34 @@ class CampaignConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     Parameters
     ----------
+    id
+        Its name: small letters, digits, ``.``, ``_``, ``-``.
+    signal
+        What it answers to, such as ``cart_left``.
+    topic
+        Where its triggers go; ``segments`` makes it an audience.
+    actions
+        1 to 20, of which one is chosen.
+    when
+        Conditions such as ``cart_value >= 20``, all of which must hold.
+    mode
+        ``shadow``: decisions are recorded, nothing is sent.
+    goal
+        What it wants: ``{event, window}``.
+    value
+        What the goal is worth, in the reporting currency: a number, or a fact such as ``cart_value``.
+    caps
+        Contacts of this campaign to one customer: ``{most, within}``.
+    budget_per_day
+        Money a UTC day, kept per partition.
+    holdout
+        Share of persons from whom it is withheld for ever.
+    expires_after
+        After this, counted from the signal or the end of the delay, it is not sent.
+    max_age
+        What led here must not be older when it is processed.
+    quiet_hours
+        Whether the policy's quiet hours hold for it.
     delay
         Wait so long after the signal; then it is sent if what the signal told is still true and the conditions hold.
     stay
@@ -120,6 +176,8 @@ class PolicyConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Caps over all campaigns, per customer, and per customer and channel.
     global_holdout
         Share of persons who never receive anything.
+    quiet_hours
+        ``{start, end, then}``; none: at any hour.
     kill
         True stops all triggers; what would have gone out is counted as suppressed.
     """

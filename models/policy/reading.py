@@ -61,6 +61,8 @@ def read(text: str, name: str = "campaigns.toml") -> Settings:
     """
     try:
         data = tomllib.loads(text)
+    except (RecursionError, OverflowError) as error:
+        raise ConfigError(name, "values nested too deep, or a number too large", "correct the TOML") from error
     except tomllib.TOMLDecodeError as error:
         line = re.search(r" \(at line (\d+), column \d+\)", str(error))
         where = f"{name}:{line.group(1)}" if line else name

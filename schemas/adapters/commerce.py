@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Literal
 
@@ -147,12 +148,25 @@ def payment_info_entered(draft: Draft) -> CheckoutAdvanced:
 
 def order_completed(draft: Draft) -> OrderCompleted:
     """Order Completed; without a usable total its revenue, value or the sum of its items stands in, and is noted."""
-    order = draft.id(*_ORDER)
+    return completed(draft, _ORDER, ("total", "revenue", "value"), draft.items)
+
+
+def completed(
+    draft: Draft, order_names: tuple[str, ...], total_names: tuple[str, ...], read_items: Callable[[], tuple[Item, ...]]
+) -> OrderCompleted:
+    """An order by the properties that hold its id and, the first that is usable, its total.
+
+    Raises
+    ------
+    SchemaError
+        There is no id, no total and no whole list of prices to sum up, or no currency.
+    """
+    order = draft.id(*order_names)
     before = len(draft.notes)
-    items = draft.items()
+    items = read_items()
     # A sum over items is the total only if every one of them was read whole.
     whole = len(draft.notes) == before
-    amount = _total(draft, items, whole)
+    amount = _total(draft, total_names, items, whole)
     currency = draft.currency()
     if not currency:
         remedy = "send an ISO 4217 code such as EUR, or set the intake's default currency"
@@ -163,11 +177,12 @@ def order_completed(draft: Draft) -> OrderCompleted:
     )
 
 
-def _total(draft: Draft, items: tuple[Item, ...], whole: bool) -> Decimal:
-    for name in ("total", "revenue", "value"):
+def _total(draft: Draft, names: tuple[str, ...], items: tuple[Item, ...], whole: bool) -> Decimal:
+    first = names[0]
+    for name in names:
         amount = draft.amount(name)
         if amount is not None:
-            if name != "total":
+            if name != first:
                 draft.notes.append("total_from_" + name)
             return amount
     if items and whole:
@@ -177,11 +192,12 @@ def _total(draft: Draft, items: tuple[Item, ...], whole: bool) -> Decimal:
             if amount is not None:
                 draft.notes.append("total_from_items")
                 return amount
-    value = draft.properties.get("total")
-    remedy = "send a decimal number from 0 to below 1e12, or a revenue, or a price for every product"
+    value = draft.properties.get(first)
+    others = "".join(f"or a {name}, " for name in names[1:2])
+    remedy = f"send a decimal number from 0 to below 1e12, {others}or a price for every product"
     raise SchemaError(
         "missing" if value is None else "type",
-        draft.path + ".total",
+        f"{draft.path}.{first}",
         "nothing" if value is None else kind(value),
         remedy,
     )
@@ -194,17 +210,22 @@ def order_updated(draft: Draft) -> OrderUpdated:
 
 def order_refunded(draft: Draft) -> OrderRefunded:
     """Order Refunded; some senders write the refund as a negative total, which means the same."""
-    properties = draft.properties
-    amount = as_amount(properties.get("total"), [])
-    if amount is not None and amount < 0:
-        draft.notes.append("unsigned_refund")
-        draft.properties = {**properties, "total": -amount}
+    unsigned(draft, "total")
     return OrderRefunded(
         **draft.head,
         order=draft.id(*_ORDER),
         total=draft.money("total", "revenue", "value", "refund_amount"),
         items=draft.items(),
     )
+
+
+def unsigned(draft: Draft, name: str) -> Draft:
+    """The draft with the amount of a refund positive."""
+    amount = as_amount(draft.properties.get(name), [])
+    if amount is not None and amount < 0:
+        draft.notes.append("unsigned_refund")
+        draft.properties = {**draft.properties, name: -amount}
+    return draft
 
 
 def order_cancelled(draft: Draft) -> OrderCancelled:

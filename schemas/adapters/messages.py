@@ -154,7 +154,7 @@ def lead_changed(draft: Draft) -> LeadChanged:
     """Lead Changed {status}."""
     status = draft.label("status", "lead_status")
     if not status:
-        raise _unusable(draft, "status", "send generated, qualified, disqualified, working or converted")
+        raise _unusable(draft, "status", "send generated, qualified, disqualified, working, converted or lost")
     return LeadChanged(**draft.head, status=status.lower())
 
 
@@ -254,6 +254,8 @@ HANDLERS: dict[str, Handler] = {
     "Lead Working": _lead("working"),
     "close_convert_lead": _lead("converted"),
     "Lead Converted": _lead("converted"),
+    "close_unconvert_lead": _lead("lost"),
+    "Lead Lost": _lead("lost"),
     "Consent Changed": consent_changed,
     "Erasure Requested": erasure_requested,
     "Slot Requested": slot_requested,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import tzinfo
 from hashlib import blake2b
@@ -25,6 +26,7 @@ TRACK = both_spellings({**commerce.HANDLERS, **messages.HANDLERS})
 
 _APP = frozenset({"mobile", "ios", "android", "app", "tablet", "phone"})
 _WEB = frozenset({"browser", "desktop", "web", "client"})
+_OFFSET = re.compile(r"GMT([+-])(\d\d):?(\d\d)", re.ASCII)
 # What broken senders write for "nobody": one id for thousands of people would make one customer of them.
 _NOBODY = frozenset(
     {"null", "undefined", "none", "nan", "(null)", "[object object]", "0" * 32, "00000000-0000-0000-0000-000000000000"}
@@ -40,7 +42,8 @@ def origin_id(origin: str) -> str:
     return "o:" + blake2b(origin.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def _object(record: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
+def object_of(record: dict[str, Any], name: str, notes: list[str]) -> dict[str, Any]:
+    """The object in a field; an empty one where there is none, and noted where something else is."""
     value = record.get(name)
     if type(value) is dict:
         return value
@@ -49,7 +52,14 @@ def _object(record: dict[str, Any], name: str, notes: list[str]) -> dict[str, An
     return {}
 
 
-def _identity(record: dict[str, Any], name: str, notes: list[str]) -> str | None:
+def identity_of(record: dict[str, Any], name: str, notes: list[str]) -> str | None:
+    """The id in a field; None where there is none, or one that broken senders write for everybody.
+
+    Raises
+    ------
+    SchemaError
+        It is longer than 128 characters or not printable.
+    """
     value = record.get(name)
     if value is None:
         return None
@@ -96,18 +106,20 @@ def channel_of(record: dict[str, Any], context: dict[str, Any], default: str, no
 
 def identify(draft: Draft, record: dict[str, Any], user: str | None, anonymous: str | None) -> tuple[AnyEvent, ...]:
     """Identified; after a Linked of the anonymous customer, where the call names both."""
-    event = Identified(**draft.head, **_facts(draft))
+    event = Identified(**draft.head, **facts(draft))
     if user is None or anonymous is None:
         return (event,)
-    return (_linked(draft, anonymous, user), event)
+    return (link(draft, anonymous, user), event)
 
 
-def _linked(draft: Draft, anonymous: str, user: str) -> Linked:
+def link(draft: Draft, anonymous: str, user: str) -> Linked:
+    """The anonymous customer turned out to be the user; the link comes before the event that tells it."""
     head = {**draft.head, "id": draft.head["id"] + "#link", "customer": anonymous_key(anonymous)}
     return Linked(**head, user=user_key(user))
 
 
-def _facts(draft: Draft) -> dict[str, Any]:
+def facts(draft: Draft) -> dict[str, Any]:
+    """What ``Identified`` keeps of traits: of addresses and numbers whether there is one, of traits the allow-listed."""
     traits, context, notes = draft.properties, draft.context, draft.notes
     get = traits.get
     address = get("address")
@@ -128,7 +140,7 @@ def _facts(draft: Draft) -> dict[str, Any]:
     return {
         "email": _on_file(get("email")),
         "phone": _on_file(get("phone")),
-        "timezone": as_label(get("timezone") or context.get("timezone"), notes) or "",
+        "timezone": zone_name(as_label(get("timezone") or context.get("timezone"), notes) or "", notes),
         "country": name.upper() if len(name) == 2 else name,
         # In the order of names, because that of a set differs from process to process.
         "traits": dict(sorted(kept.items())),
@@ -150,7 +162,7 @@ def group(draft: Draft, record: dict[str, Any], user: str | None, anonymous: str
 
 def alias(draft: Draft, record: dict[str, Any], user: str | None, anonymous: str | None) -> tuple[AnyEvent, ...]:
     """Linked: ``previousId`` turned out to be ``userId``."""
-    previous = _identity(record, "previousId", draft.notes) or anonymous
+    previous = identity_of(record, "previousId", draft.notes) or anonymous
     if user is None:
         raise SchemaError("identity", "$.userId", "nothing", "send the user's id as userId")
     if previous is None:
@@ -164,25 +176,53 @@ def page(draft: Draft, record: dict[str, Any], user: str | None, anonymous: str 
     shown = draft.context.get("page")
     where: dict[str, Any] = shown if type(shown) is dict else {}
     get, notes = draft.properties.get, draft.notes
-    path = get("path") or where.get("path") or _path(get("url") or where.get("url"))
+    path = get("path") or where.get("path") or path_of(get("url") or where.get("url"))
     campaign = draft.context.get("campaign")
     source = campaign.get("source") if type(campaign) is dict else None
     return (
         PageViewed(
             **draft.head,
-            path=_plain(as_text(path, notes)),
+            path=plain_address(as_text(path, notes)),
             title=as_text(get("title") or record.get("name") or get("name") or where.get("title"), notes) or "",
-            referrer=_plain(as_text(get("referrer") or where.get("referrer"), notes)),
+            referrer=plain_address(as_text(get("referrer") or where.get("referrer"), notes)),
             source=as_label(source or get("utm_source"), notes) or "",
         ),
     )
 
 
-def _plain(address: str | None) -> str:
-    return address.partition("?")[0].partition("#")[0] if address else ""
+def plain_address(address: str | None) -> str:
+    """An address without query and fragment, which may hold personal data.
+
+    >>> plain_address("/cart?email=jane#top")
+    '/cart'
+    """
+    # RudderStack writes $direct where there is no referrer
+    return address.partition("?")[0].partition("#")[0] if address and address != "$direct" else ""
 
 
-def _path(url: object) -> object:
+def zone_name(text: str, notes: list[str]) -> str:
+    """The IANA name of an offset as RudderStack writes it; one of half an hour has none, and is dropped and noted.
+
+    >>> zone_name("GMT+0100", []), zone_name("Europe/Paris", []), zone_name("GMT+0530", notes := []), notes
+    ('Etc/GMT-1', 'Europe/Paris', '', ['dropped_timezone'])
+    """
+    found = _OFFSET.fullmatch(text)
+    if found is None:
+        return text
+    sign, hours, minutes = found.groups()
+    if minutes != "00" or int(hours) > (14 if sign == "+" else 12):
+        notes.append("dropped_timezone")
+        return ""
+    # IANA counts these names from the other side
+    return "Etc/UTC" if hours == "00" else f"Etc/GMT{'-' if sign == '+' else '+'}{int(hours)}"
+
+
+def path_of(url: object) -> object:
+    """The path of a URL; what is none stays as it is.
+
+    >>> path_of("https://shop.example/cart?x=1"), path_of("/cart")
+    ('/cart?x=1', '/cart')
+    """
     if type(url) is not str:
         return url
     _, scheme, rest = url.partition("://")
@@ -235,12 +275,12 @@ def read_call(
         What is missing or unusable cannot be done without.
     """
     call, content, default_channel = CALLS[record["type"]]
-    user = _identity(record, "userId", notes)
-    anonymous = None if user is not None and call is track else _identity(record, "anonymousId", notes)
+    user = identity_of(record, "userId", notes)
+    anonymous = None if user is not None and call is track else identity_of(record, "anonymousId", notes)
     if user is None and anonymous is None:
         remedy = "send userId or anonymousId as text"
         raise SchemaError("identity", "$.userId", "neither userId nor anonymousId", remedy)
-    context = _object(record, "context", notes)
+    context = object_of(record, "context", notes)
     occurred_at, received_at = when(record, arrival, zone, options, notes)
     head = {
         "id": message_id(record, origin, notes),
@@ -249,9 +289,9 @@ def read_call(
         "received_at": received_at,
         "channel": channel_of(record, context, default_channel, notes),
     }
-    properties = _object(record, content, notes)
+    properties = object_of(record, content, notes)
     if content == "traits" and not properties:
         # Server libraries put the traits of an identify call into its context.
-        properties = _object(context, "traits", notes)
+        properties = object_of(context, "traits", notes)
     draft = Draft(head, properties, context, options, notes, "$." + content)
     return call(draft, record, user, anonymous)

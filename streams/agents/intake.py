@@ -70,7 +70,7 @@ class IntakePartition:
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
-        committed = await self._broker.committed(self._tp)
+        committed = await self._broker.committed(self._tp, publisher)
         extent = await self._broker.log(self._tp)
         self._partitions = await self._broker.partitions(self._settings.topic("events"))
         # older than the log: retention has taken it
@@ -114,9 +114,9 @@ class IntakePartition:
                 arrival = int(value)
         read = self._intake.read(raw, arrival, origin)
         self.counts["records"] += 1
-        if read.dead is not None:
-            self.counts[f"dead|{read.dead.reason}"] += 1
-            emitter.dead(read.dead, arrival or 0)
+        for letter in read.letters:
+            self.counts[f"dead|{letter.reason}"] += 1
+            emitter.dead(letter, arrival or 0)
         for event in read.events:
             force_setattr(event, "via", self._via)  # nobody else holds it yet
             emitter.event(event)

@@ -78,7 +78,8 @@ class LearnerPartition:
         Raises
         ------
         RefusedError
-            Where a model has learned more than the topic holds: that was made anew.
+            Where a model has learned more than the topic holds: that was made anew. Where a snapshot is not the one that
+            the store's own list names, such as an older one.
         """
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
@@ -102,6 +103,12 @@ class LearnerPartition:
                 )
             if held is not None:
                 await asyncio.to_thread(model.restore, held.data, self._settings.key)
+                if model.version != held.version:
+                    raise RefusedError(
+                        f"the model {name}",
+                        f"a snapshot after {model.version} examples where the state store says {held.version}",
+                        "somebody put another one in its place: bring a whole copy of the state store back",
+                    )
                 announced.append((name, held))
             self._offsets[name] = self._stored[name] = held.offset if held is not None else -1
         await self._announce(announced)

@@ -27,6 +27,7 @@ from models.policy.durations import duration_ms
 from models.policy.reading import Settings, read
 from schemas.errors import printable
 from schemas.intake import Intake, IntakeOptions
+from streams.errors import ConnectionSettingsError, system_reason
 from streams.files import STDIO, FileError, write_lines
 
 EventsOut = Annotated[
@@ -89,16 +90,23 @@ def snapshot_key() -> bytes:
 
     Raises
     ------
-    FileError
-        Where the file cannot be read.
+    ConnectionSettingsError
+        Where the file cannot be read or is empty, or both are set.
     """
-    file = os.environ.get(f"{KEY_VARIABLE}_FILE")
+    source, given = f"{KEY_VARIABLE}_FILE", os.environ.get(KEY_VARIABLE, "")
+    file = os.environ.get(source)
     if not file:
-        return os.environ.get(KEY_VARIABLE, "").encode()
+        return given.encode()
+    if given:
+        raise ConnectionSettingsError(source, f"a file, and {KEY_VARIABLE} besides", "set one of the two")
     try:
-        return Path(file).read_bytes().strip()
-    except OSError as error:
-        raise FileError(file, error.strerror or str(error), f"name a readable file in {KEY_VARIABLE}_FILE") from error
+        key = Path(file).read_bytes().strip()
+    except (OSError, ValueError) as error:
+        # The path is not shown: it may be the key itself, set in the wrong variable.
+        raise ConnectionSettingsError(source, system_reason(error), "name a file that can be read") from None
+    if not key:
+        raise ConnectionSettingsError(source, "an empty file", "write the key into it: openssl rand -hex 32")
+    return key
 
 
 def milliseconds(text: str | None) -> int:

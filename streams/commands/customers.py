@@ -75,6 +75,8 @@ def customer(
     From the running installation (RAPPORT_KAFKA, RAPPORT_REDIS), what its log and topics still hold: rapport customer u:7
 
     Times are in UTC. Exit code: 0 found; 1 no such customer; 2 trouble; 130 Ctrl-C.
+
+    Example: rapport customer u:7 rapport-out --only decision,suppressed
     """
     wanted = _kinds(only)
     first, last = common.moment(since) or 0, common.moment(until) or FOREVER

@@ -13,13 +13,13 @@ from redis.exceptions import RedisError
 from streams import provenance
 from streams.connection import RedisConnection
 from streams.environment import from_environment
-from streams.errors import StreamError
 from streams.files import STDIO
 from streams.kept_models import KeptModels, Version
 from streams.provenance import Provenance
 from streams.recorded import Named
 from streams.recording import Recording, recording
 from streams.redis_store import RedisStore
+from streams.refusals import store_error
 from streams.topic_plan import EVENTS
 
 from . import common
@@ -129,10 +129,7 @@ async def _saved(named: Named, folder: KeptModels, redis: RedisConnection, app: 
             reversed(named.versions), store
         )  # the latest first, while the store drops the earliest
     except (RedisError, OSError) as error:
-        raise StreamError(
-            redis.address,
-            f"no answer ({type(error).__name__})",
-            "name the state store: --redis URL; or leave model versions out: --no-models",
-        ) from error
+        remedy = "name the state store: --redis URL; or leave model versions out: --no-models"
+        raise store_error(error, redis.address, remedy) from error
     finally:
         await store.close()

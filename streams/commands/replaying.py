@@ -25,7 +25,7 @@ Files = Annotated[
     list[str],
     typer.Argument(
         metavar="FILE...",
-        help="Event files: JSON lines (plain, gz, xz, zst), Segment or canonical; several are merged by time; - reads standard input.",
+        help="Event files: JSON lines (plain, gz, xz, zst) of Segment, RudderStack, GA4 or canonical; several are merged by time; - reads standard input.",
     ),
 ]
 Config = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +21,7 @@ from streams.errors import StreamError
 from streams.metrics_server import FIRST, SPAN, Endpoint
 from streams.ports import HOST
 from streams.redis_store import RedisStore
+from streams.refusals import store_error
 from streams.settings import Limits, StreamSettings
 from streams.stack import Stack
 from streams.store import Keep
@@ -157,7 +159,13 @@ def up(
         names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())
         common.say(f"campaigns  {names}")
         common.say(f"\nplay a file into it:  rapport play FILE --kafka {stack.kafka} --speed 600x")
-        common.say(f"see what comes out:   python examples/subscriber.py --kafka {stack.kafka}\nCtrl-C ends all of it.")
+        subscriber = f"{_python()} examples/subscriber.py --kafka {stack.kafka} --clock {clock}"
+        common.say(f"see what comes out:   {subscriber}")
+        file = f" --campaigns {campaigns}" if campaigns else ""
+        common.say(
+            f"the dashboard:        rapport ui --kafka {stack.kafka} --redis {stack.redis} --clock {clock}{file}"
+        )
+        common.say("Ctrl-C ends all of it.")
         code = stack.wait()
     if code:
         raise StreamError("the worker", f"an end with code {code}", f"see {folder / 'worker.log'}")
@@ -184,10 +192,14 @@ def kill(
     try:
         asyncio.run(turn())
     except (RedisError, OSError) as error:
-        raise StreamError(
-            connection.redis.address, f"no answer ({type(error).__name__})", "name the state store: --redis URL"
-        ) from error
+        raise store_error(error, connection.redis.address) from error
     common.say("kill switch on: no trigger goes out" if state == "on" else "kill switch off: triggers go out again")
+
+
+def _python() -> str:
+    """This environment's interpreter, as it can be typed from here."""
+    here = Path(sys.executable)
+    return shlex.quote(str(here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here))
 
 
 def stream_settings(engine: Settings, intake: IntakeOptions | None = None, **settings: Any) -> StreamSettings:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
-from schemas.export import export as exported
-from streams.files import FileError
-
 from . import common
+from .contracting import write_schemas
 
 app = typer.Typer(help="The JSON Schemas of events in and decisions out.", no_args_is_help=True)
 
@@ -31,12 +28,4 @@ def export(
 
     Example: rapport schemas export json-schemas
     """
-    found = exported()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, schema in found.items():
-            text = msgspec.json.format(msgspec.json.encode(schema), indent=2)
-            (folder / f"{name}.json").write_bytes(text + b"\n")
-    except OSError as error:
-        raise FileError(str(folder), error.strerror or str(error), "name a folder that can be written") from error
-    common.say(f"{len(found)} schemas written to {folder}/")
+    common.say(f"{write_schemas(folder)} schemas written to {folder}/")

@@ -61,7 +61,8 @@ def _lines(config: CampaignConfig) -> list[str]:
     return [
         f"when     {' and '.join(config.when) or 'always'}",
         f"does     {actions}{waits}",
-        f"goal     {config.goal.event} within {config.goal.window}, worth {config.value}",
+        f"goal     {config.goal.event} within {config.goal.window}"
+        + ("" if config.value is None else f", worth {config.value}"),
         f"limits   {', '.join(limits)}",
     ]
 

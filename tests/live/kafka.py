@@ -116,18 +116,26 @@ class KafkaServer(Server):
         lines = {
             **self._settings,
             "log.dirs": folder / "data",
-            "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{self._controller}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+            "listeners": f"{self._listeners(port)},CONTROLLER://{HOST}:{self._controller}",
+            "advertised.listeners": self._listeners(port),
             "controller.quorum.voters": f"1@{HOST}:{self._controller}",
         }
         properties = folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         if not (folder / "data").exists():
             tool = [*_java(jars), "kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(properties)]
-            done = _run(tool, FORMAT_S)
+            done = _run([*tool, *self._formatting()], FORMAT_S)
             if done.returncode:
                 raise ServerError(self.name, "a data folder that cannot be formatted", "read why", _tail(done.stdout))
         return [*_java(jars, "-Xms512m", "-Xmx512m"), "kafka.Kafka", str(properties)]
+
+    def _listeners(self, port: int) -> str:
+        """Where it listens for clients, as ``advertised.listeners`` says it."""
+        return f"PLAINTEXT://{HOST}:{port}"
+
+    def _formatting(self) -> list[str]:
+        """What else is told to the tool that formats the data folder."""
+        return []
 
     def _environment(self) -> Mapping[str, str]:
         return os.environ

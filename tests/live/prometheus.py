@@ -66,14 +66,15 @@ class Prometheus(Server):
 
     def alerts(self) -> dict[str, str]:
         """The state of each alert, ``pending`` or ``firing``."""
-        alerts = self._ask("alerts")["alerts"]
-        return {alert["labels"]["alertname"]: alert["state"] for alert in alerts}
+        found = self._ask("alerts")["alerts"]
+        return {alert["labels"]["alertname"]: alert["state"] for alert in found}
 
     def value(self, query: str) -> float:
         """What a query comes to; 0 where it comes to nothing."""
         found = self._ask(f"query?query={quote(query)}")["result"]
         return float(found[0]["value"][1]) if found else 0.0
 
-    def _ask(self, path: str) -> Any:
+    def _ask(self, path: str) -> dict[str, list[dict[str, Any]]]:
         with urllib.request.urlopen(f"http://{self.address}/api/v1/{path}", timeout=10) as answer:
-            return json.load(answer)["data"]
+            found: dict[str, list[dict[str, Any]]] = json.load(answer)["data"]
+        return found

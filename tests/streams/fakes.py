@@ -71,7 +71,7 @@ class FakeBroker(Broker):
         self.publishers.append(_Publisher(self, name))
         return self.publishers[-1]
 
-    async def committed(self, tp: TopicPartition) -> Position | None:
+    async def committed(self, tp: TopicPartition, publisher: Publisher) -> Position | None:
         """What the group has committed."""
         await asyncio.sleep(0)
         return self.offsets.get(tp)
@@ -121,6 +121,9 @@ class _Publisher:
         if self._name in broker.late:
             broker.write(*broker.late.pop(self._name))
         await asyncio.sleep(0)
+
+    async def barrier(self, tp: TopicPartition) -> None:
+        """Nothing: this broker tells what is committed at once."""
 
     async def publish(self, outputs: Iterable[Output], offsets: Mapping[TopicPartition, Position]) -> None:
         """All or nothing, where there are transactions."""

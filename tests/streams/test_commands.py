@@ -380,6 +380,7 @@ def test_a_worker_without_its_servers_waits_says_so_once_and_ends_when_told(tmp_
         "RAPPORT_KAFKA_SECURITY": "SASL_PLAINTEXT",
         "RAPPORT_KAFKA_MECHANISM": "PLAIN",
         "RAPPORT_REDIS_PASSWORD": "hunter2-redis",
+        "RAPPORT_SNAPSHOT_KEY": "hunter2-key",
     }
     command = [sys.executable, "-m", "streams", "worker", "--kafka", "127.0.0.1:1"]
     with Valkey(tmp_path) as valkey:
@@ -398,6 +399,7 @@ def test_a_worker_without_its_servers_waits_says_so_once_and_ends_when_told(tmp_
                     line = worker.stdout.readline()
                     assert line, said
                     said += line
+                assert b"hunter2" not in Path(f"/proc/{worker.pid}/cmdline").read_bytes()
                 worker.terminate()
                 rest, _ = worker.communicate(timeout=30)
             assert worker.returncode == 0, said + rest

@@ -10,6 +10,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
+from models.errors import SnapshotError
 from models.learning.learner import Example, Learner
 from schemas.codec import decode_event
 from schemas.control import ModelPublished
@@ -101,6 +102,30 @@ async def test_a_topic_made_anew_is_refused() -> None:
     broker.events = log[:10]
     with pytest.raises(RefusedError, match="a topic that ends at 19"):
         await learner(store, broker).open()
+
+
+async def test_snapshots_that_somebody_exchanged_are_refused() -> None:
+    """One of an earlier time under the latest name, one of another model, one signed with another key."""
+    log, store, broker = records(examples()), MemoryStore(), FakeBroker(loops=False)
+    broker.events = log
+    work = learner(store, broker)
+    await work.open()
+    for first in range(0, len(log), 70):
+        await work.process(log[first : first + 70])
+    await work.finish()
+    name = max(store.versions, key=lambda one: len(store.versions[one]))
+    earlier, latest = store.versions[name][0], store.versions[name][-1]
+    store.versions[name][-1] = latest._replace(data=earlier.data)
+    with pytest.raises(RefusedError, match=f"a snapshot after {earlier.version} examples where the state store says"):
+        await learner(store, broker).open()
+    other = next(versions[-1] for one, versions in store.versions.items() if one != name)
+    store.versions[name][-1] = latest._replace(data=other.data)
+    with pytest.raises(SnapshotError, match=f"offered as {name}"):
+        await learner(store, broker).open()
+    store.versions[name][-1] = latest
+    with pytest.raises(SnapshotError, match="check RAPPORT_SNAPSHOT_KEY"):
+        await LearnerPartition(TP, replace(SETTINGS, key=b"another"), store, broker).open()
+    await learner(store, broker).open()
 
 
 async def test_a_learner_that_was_overtaken_writes_nothing() -> None:

@@ -530,7 +530,7 @@ class Early(FakeBroker):
         self.early = dict(self.offsets)
         return super().publisher(name)
 
-    async def committed(self, tp: TopicPartition) -> Position | None:
+    async def committed(self, tp: TopicPartition, publisher: Publisher) -> Position | None:
         return self.early.get(tp)
 
 

@@ -20,7 +20,7 @@ from kafka.errors import ClusterAuthorizationFailedError  # type: ignore[import-
 from schemas.base import DAY_MS, HOUR_MS
 from streams import clients, topics
 from streams.connection import KafkaConnection
-from streams.errors import BrokerError, TopicError
+from streams.errors import AccessError, BrokerError, TopicError
 from streams.probe import probe
 from streams.topic_plan import FOR_EVER, TopicPlan, check_erasure
 from tests.streams.brokers import BOTH, running
@@ -339,6 +339,6 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
             pass
 
     with port(echo) as address:
-        with pytest.raises(BrokerError, match=r"found a certificate that is not trusted \(self-signed certificate\)"):
+        with pytest.raises(AccessError, match=r"found a certificate that is not trusted \(self-signed certificate\)"):
             probe(KafkaConnection((address,), security="SSL"), 5)
         probe(KafkaConnection((address,), security="SSL", ca=str(certificate)), 5)

@@ -73,6 +73,25 @@ async def test_a_refused_record_fails_its_batch_and_the_offset_with_it(kafka: Ka
     await publisher.stop()
     second = broker.publisher(f"{name}-0")
     await second.start()
-    assert await broker.committed(at) is None
+    assert await broker.committed(at, second) is None
     await second.stop()
+    await broker.close()
+
+
+async def test_a_barrier_commits_nothing(kafka: KafkaServer | Elsewhere) -> None:
+    """It is a write among the group's offsets, so that the last of them is told, and leaves none of its own."""
+    name = f"t{uuid4().hex[:10]}"
+    at, other = TopicPartition(name, 0), TopicPartition(name, 1)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, 2, 1)])
+    await admin.close()
+    broker = Broker(kafka_from_environment({}, kafka.bootstrap), name)
+    for number in range(3):
+        publisher = broker.publisher(f"{name}-0")
+        await publisher.start()
+        assert await broker.committed(other, publisher) is None
+        assert await broker.committed(at, publisher) == (Position(number) if number else None)
+        await publisher.publish([], {at: Position(number + 1)})
+        await publisher.stop()
     await broker.close()
