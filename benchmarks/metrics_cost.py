@@ -56,6 +56,7 @@ def measured(worker: subprocess.Popen[bytes], url: str) -> dict[str, Any]:
     """Microseconds a record, in windows with scrapes and without, until the backlog is done."""
     spent: dict[bool, list[float]] = {False: [], True: []}
     took: list[float] = []
+    done = 0.0
     while True:
         try:
             if scrape(url)[0] > 0:
@@ -75,12 +76,14 @@ def measured(worker: subprocess.Popen[bytes], url: str) -> dict[str, Any]:
         if after - before < 500:
             break
         spent[scraped].append(1e6 * (ended - began) / (after - before))
+        done += after - before if scraped else 0
         scraped = not scraped
     medians = {on: statistics.median(windows) for on, windows in spent.items()}
     return {
         "cpu_us_a_record": round(medians[False], 1),
         "cpu_us_a_record_scraped": round(medians[True], 1),
         "ratio": round(medians[True] / medians[False], 3),
+        "cpu_ms_a_scrape": round((medians[True] - medians[False]) * done / len(took) / 1e3, 1),
         "windows": {"without": len(spent[False]), "scraped": len(spent[True])},
         "all": {str(on): [round(one, 1) for one in windows] for on, windows in spent.items()},
         "scrape_ms": {"median": round(1e3 * statistics.median(took), 1), "max": round(1e3 * max(took), 1)},

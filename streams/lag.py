@@ -119,10 +119,12 @@ class Pace(NamedTuple):
     def catches_up_s(self, unread: int) -> float | None:
         """Seconds until nothing is unread at this pace; None where it does not become less.
 
+        What comes in within a second is no backlog.
+
         >>> Pace(10.0, 30.0).catches_up_s(100), Pace(10.0, 10.0).catches_up_s(100), Pace(9.0, 9.0).catches_up_s(0)
         (5.0, None, 0.0)
         """
-        if not unread:
+        if unread <= self.arrives:
             return 0.0
         gain = self.done - self.arrives
         return unread / gain if gain > 0 else None

@@ -48,7 +48,7 @@ class Survey:
     Parameters
     ----------
     connection
-        Broker and store; only what the learner has done is asked of the store.
+        Broker and store. Of the store it is asked how far learner and engine are.
     app
         Name of the installation: its consumer group, and the prefix of its keys.
     groups
@@ -116,9 +116,16 @@ class Survey:
                 f"no worker has committed anything as {self._app}: start one (rapport worker), or name yours: --app NAME"
             )
         positions: dict[TopicPartition, int | None] = {tp: committed.get(tp) for tp in of_stages}
-        positions |= self._learned(stages["learner"], notes)
+        positions |= self._stored(stages, committed, notes)
         subscribers = self._subscribers(notes)
         extents = log_reader.extents(self._consumer, [*of_stages, *triggers])
+        for tp, position in positions.items():
+            if position is not None and position > extents[tp].most:
+                notes.append(
+                    f"{tp.topic}[{tp.partition}] ends at {extents[tp].most:,}, and what was done of it at {position:,}: they do "
+                    "not belong together; name the store and the --app of this log"
+                )
+                positions[tp] = None
         at, wall = time.monotonic(), time.time_ns() // 1_000_000
         spots, come_to = self._spots(stages, positions, extents, wall)
         now = wall if self._clock == "wall" else come_to
@@ -161,17 +168,42 @@ class Survey:
                 notes.append(f"the group {group} has committed nothing on a trigger topic: check its name")
         return found
 
-    def _learned(self, partitions: list[TopicPartition], notes: list[str]) -> dict[TopicPartition, int | None]:
-        """Where the learner is: with its models in the store, as Kafka is told the least of several models."""
-        names = list(EngineConfig().model_specs())
+    def _stored(
+        self,
+        stages: Mapping[Stage, list[TopicPartition]],
+        committed: Mapping[TopicPartition, int],
+        notes: list[str],
+    ) -> dict[TopicPartition, int | None]:
+        """Where learner and engine are by the store; of the engine Kafka knows it too, some seconds later."""
         try:
-            told = [self._store.lindex(key(self._app, "models", f"versions:{name}"), -1) for name in names]
+            return {**self._stepped(stages["engine"], committed), **self._learned(stages["learner"])}
         except (RedisError, OSError) as error:
             notes.append(
                 f"the state store at {self._connection.redis.address} does not answer ({type(error).__name__}), and only "
                 "it knows how far the learner is: name it, --redis URL or RAPPORT_REDIS"
             )
-            return dict.fromkeys(partitions)
+            return dict.fromkeys(stages["learner"])
+
+    def _stepped(
+        self, partitions: list[TopicPartition], committed: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int | None]:
+        """Where the engine is: what it has stepped is done once its outputs are out, of which the store then keeps none."""
+        found: dict[TopicPartition, int | None] = {}
+        for tp in partitions:
+            with self._store.pipeline(transaction=True) as asked:
+                asked.hget(key(self._app, tp.partition, "meta"), "pos")
+                asked.exists(key(self._app, tp.partition, "outbox"))
+                position, unpublished = asked.execute()
+            if position is not None and not unpublished:
+                found[tp] = int(position.split(b",")[0])
+            else:
+                found[tp] = committed.get(tp)
+        return found
+
+    def _learned(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """Where the learner is: with its models in the store, as Kafka is told the least of several models."""
+        names = list(EngineConfig().model_specs())
+        told = [self._store.lindex(key(self._app, "models", f"versions:{name}"), -1) for name in names]
         found: dict[TopicPartition, int | None] = {}
         for tp in partitions:
             mine = [

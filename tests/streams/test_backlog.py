@@ -14,6 +14,7 @@ from schemas.codec import encode_event
 from streams.checkpoint import EnginePartition
 from streams.settings import StreamSettings
 from streams.store import MemoryStore, Position
+from streams.tallies import Tallies
 from tests.streams.fakes import FakeBroker
 from tests.support import order
 
@@ -38,6 +39,7 @@ class Shop:
 
     def __init__(self, clock: Literal["wall", "event"]) -> None:
         self.broker, self.store = FakeBroker(), MemoryStore()
+        self.tallies = Tallies()
         self.settings = StreamSettings(engine=read(CAMPAIGN), raw=(), clock=clock, key=b"key")
 
     def ordered(self, at: int) -> None:
@@ -46,7 +48,7 @@ class Shop:
 
     async def work(self) -> EnginePartition:
         """A worker opens the partition and steps what is there."""
-        work = EnginePartition(TP, self.settings, self.store, self.broker)
+        work = EnginePartition(TP, self.settings, self.store, self.broker, tallies=self.tallies)
         start = await work.open()
         await work.process(self.broker.events[start:])
         await work.idle()
@@ -67,6 +69,18 @@ async def test_what_waited_longer_than_max_age_is_stale(clock: Literal["wall", "
     assert work.stepper.counts["suppressed|c|stale"] == 3 - sent
 
 
+async def test_a_triggers_latency_counts_from_its_arrival_and_by_the_wall_alone() -> None:
+    for clock, count in (("wall", 1), ("event", 0)):
+        shop = Shop("wall" if clock == "wall" else "event")
+        shop.ordered(round(time.time() * 1000) - 2 * MINUTE_MS)
+        await shop.work()
+        assert shop.tallies.outputs["offers"] == 1
+        assert shop.tallies.latency.cumulative()[-1] == ("+Inf", count)
+        if count:
+            assert shop.tallies.latency.sum >= 120
+            assert dict(shop.tallies.latency.cumulative())["60"] == 0
+
+
 async def test_what_was_sent_already_is_stepped_as_it_was_then() -> None:
     """The store lost everything, hours later: the contact is in the profile again, for the caps to count."""
     shop, now = Shop("wall"), round(time.time() * 1000)
@@ -75,3 +89,4 @@ async def test_what_was_sent_already_is_stepped_as_it_was_then() -> None:
     work = await shop.work()
     assert work.stepper.counts["decided|c|treated"] == 1
     assert shop.sent == 0, "it is not sent again"
+    assert (shop.tallies.outputs.total(), shop.tallies.latency.cumulative()[-1][1]) == (0, 0)
