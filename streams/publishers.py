@@ -161,10 +161,10 @@ class TransactionalPublisher(_Publisher):
         self._points = points
 
     async def barrier(self, tp: TopicPartition) -> None:
-        """Write behind all that the group has committed, and take it back.
+        """Write among the group's offsets, and take it back.
 
-        A broker that comes up again may for a second know none of the group's offsets, or older ones, and say so without
-        an error. A write among them is acknowledged only when it and all before it are readable.
+        A broker that comes up again may know none of them, or older ones, and say so without an error. It finds out when
+        something is written, and loads them again; the write is acknowledged after that.
         """
         await within(REQUEST_S, "a barrier", self._barrier(tp))
 

@@ -177,6 +177,15 @@ class RedisStore:
         data: Any = await self._client.hget(self.key("models", f"data:{name}"), str(at))
         return Snapshot(version, at, data) if data is not None else None  # it may have gone in between
 
+    async def passed(self, source: str, offset: int) -> None:
+        """Remember it, where it is higher than what is remembered."""
+        await self._client.zadd(self.key("intake", "places"), {source: offset}, gt=True)
+
+    async def place(self, source: str) -> int:
+        """The highest offset that was said."""
+        found: Any = await self._client.zscore(self.key("intake", "places"), source)
+        return int(found) if found is not None else 0
+
     async def killed(self) -> bool:
         """The kill switch."""
         return bool(await self._client.exists(self.key("control", "kill")))

@@ -204,6 +204,12 @@ class Store(Protocol):
     async def model(self, name: str, offset: int | None = None) -> Snapshot | None:
         """The kept version of a model whose next example has that offset, or the latest."""
 
+    async def passed(self, source: str, offset: int) -> None:
+        """All of a source before ``offset`` has been taken in; never goes back."""
+
+    async def place(self, source: str) -> int:
+        """The highest offset that was said of a source, 0 where none was."""
+
     async def killed(self) -> bool:
         """Whether the kill switch is on: no trigger may go out."""
 
@@ -242,6 +248,7 @@ class MemoryStore:
         self.versions: dict[str, list[Snapshot]] = {}
         self._leases: dict[str, str] = {}
         self._tokens = 0
+        self._places: dict[str, int] = {}
         self._killed = False
 
     def _of(self, partition: int) -> _Kept:
@@ -341,6 +348,14 @@ class MemoryStore:
         versions = self.versions.get(name, [])
         found = [one for one in versions if offset is None or one.offset == offset]
         return found[-1] if found else None
+
+    async def passed(self, source: str, offset: int) -> None:
+        """Remember it."""
+        self._places[source] = max(offset, await self.place(source))
+
+    async def place(self, source: str) -> int:
+        """What was said last."""
+        return self._places.get(source, 0)
 
     async def killed(self) -> bool:
         """The kill switch."""

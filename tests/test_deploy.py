@@ -383,7 +383,9 @@ def test_whatever_is_installed_is_locked() -> None:
 
 def test_the_lock_of_the_image_is_that_of_the_project_without_extras() -> None:
     image, project = pinned(DEPLOY / "requirements.lock"), pinned(ROOT / "requirements.lock")
-    locked = {entry.partition(" ;")[0]: hashes for entry, hashes in project.items()}  # an extra may need it elsewhere too
+    locked = {
+        entry.partition(" ;")[0]: hashes for entry, hashes in project.items()
+    }  # an extra may need it elsewhere too
     for entry, hashes in image.items():
         assert hashes
         assert locked.get(entry.partition(" ;")[0]) == hashes, f"{entry} is another in requirements.lock: make lock"

@@ -1,4 +1,8 @@
-"""Intake: records of a raw topic become canonical events in the log, or dead letters. Stateless; a function of the record."""
+"""Intake: records of a raw topic become canonical events in the log, or dead letters. A function of the record.
+
+Where it is, is committed with what it writes. The store is told as well, a moment later: a broker that was killed may come
+back with older offsets of a group, or none, and say so without an error.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 from msgspec.structs import force_setattr
@@ -16,12 +21,16 @@ from schemas.intake import Intake
 
 from ..broker import Broker
 from ..emitting import Emitter
+from ..errors import RefusedError
+from ..places import Place
 from ..publishers import Publisher
 from ..redriving import ARRIVED, REDRIVEN
 from ..settings import StreamSettings
 from ..stages import Stages
-from ..store import Position
+from ..store import Position, Store
 from ..tallies import Tallies
+
+log = structlog.get_logger(__name__)
 
 MARGIN_MS = 500
 MILLIS_DIGITS = 15
@@ -45,12 +54,14 @@ class IntakePartition:
         self,
         tp: TopicPartition,
         settings: StreamSettings,
+        store: Store,
         broker: Broker,
         polled: Callable[[TopicPartition], tuple[int, int]],
         tallies: Tallies | None = None,
     ) -> None:
         self._tp = tp
         self._settings = settings
+        self._store = store
         self._broker = broker
         self._polled = polled
         self._intake = Intake(settings.intake)
@@ -58,6 +69,7 @@ class IntakePartition:
         self._publisher: Publisher | None = None
         self._partitions = 0
         self._next = 0
+        self._place: Place | None = None
         self._ticked = 0
         self._tick_after = 0.0
         self.done = 0
@@ -66,21 +78,45 @@ class IntakePartition:
         self.stages = Stages(self._tallies.timings["intake"])
 
     async def open(self) -> int:
-        """Fence the predecessor, then read from what is committed; from the beginning where nothing is."""
+        """Fence the predecessor, then read from what is committed; from the beginning where nothing is.
+
+        Raises
+        ------
+        RefusedError
+            Where more was taken in than the topic holds.
+        """
         publisher = self._broker.publisher(f"{self._tp.topic}-{self._tp.partition}")
         self._publisher = publisher
         await publisher.start()
         committed = await self._broker.committed(self._tp, publisher)
         extent = await self._broker.log(self._tp)
         self._partitions = await self._broker.partitions(self._settings.topic("events"))
-        # older than the log: retention has taken it
-        self._next = max(committed.offset, extent.start) if committed is not None else extent.start
+        source = f"{extent.identity}, partition {self._tp.partition}"
+        if self._place is None or self._place.source != source:
+            self._place = Place(self._store, source)
+        told, known = committed.offset if committed is not None else 0, await self._place.last()
+        if known > extent.end and self._broker.transactions:
+            raise RefusedError(
+                f"{self._tp.topic}[{self._tp.partition}]",
+                f"a topic that ends at {extent.end}, of which everything up to {known} was taken in",
+                "bring the topic back, or start anew under another name: rapport worker --app NAME",
+            )
+        self._next = max(told, known, extent.start)  # where it is older than the log, retention has taken it
+        log.info(
+            "takes in",
+            topic=self._tp.topic,
+            partition=self._tp.partition,
+            offset=self._next,
+            committed=told,
+            known=known,
+        )
         self._tallies.opened[self._tp] += 1
         return self._next
 
     async def process(self, records: Sequence[ConsumerRecord]) -> None:
         """Decode, and publish events, dead letters and offset as one."""
         assert self._publisher is not None
+        assert self._place is not None
         most = self._settings.limits.records
         self._tallies.batches["intake"].add(len(records))
         for first in range(0, len(records), most):
@@ -92,6 +128,7 @@ class IntakePartition:
             self._next = part[-1].offset + 1
             with self.stages("intake: publish"):
                 await self._publisher.publish(emitter.outputs, {self._tp: Position(self._next)})
+            self._place.passed(self._next)
             self.stages.count += len(part)
             self._tallies.records[self._tp] += len(part)
             for output in emitter.outputs:
@@ -143,7 +180,9 @@ class IntakePartition:
         """Every batch was published as a whole."""
 
     async def close(self) -> None:
-        """Let go of the producer."""
+        """Let go of the producer, once the store knows how far it came."""
+        if self._place is not None:
+            await self._place.settled()
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             await publisher.stop()
