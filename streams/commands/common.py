@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -196,3 +197,8 @@ def _bar(
             progress.update(task, completed=completed, rate=rate)
 
         yield report
+
+
+def end_on_term() -> None:
+    """Let SIGTERM, which is how supervisors end a process, end it in order as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -49,6 +49,7 @@ def demo(
         common.say(NEXT)
         return
     common.say("Bringing up broker, state store and worker ...", console=common.err)
+    common.end_on_term()
     with Stack(None, campaigns) as stack:
         connection = from_environment({}, kafka=stack.kafka, redis=stack.redis)
         shop = LiveShop(connection.kafka, connection.redis, config, speed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated
@@ -150,7 +149,7 @@ def _serve(survey: Survey, interval: float, endpoint: Endpoint) -> None:
     metrics = lag_metrics.LagMetrics()
     at = lag_metrics.start(metrics, endpoint)
     common.say(f"metrics at {at}; Ctrl-C ends")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, for supervisors
+    common.end_on_term()
     _again(
         survey,
         interval,

@@ -154,6 +154,7 @@ def up(
     The embedded broker keeps its topics in memory and has no transactions: for trying, not for production.
     """
     settings = common.settings(campaigns) if campaigns else example_settings()
+    common.end_on_term()
     with Stack(folder, campaigns, clock) as stack:
         common.say(f"broker  {stack.kafka}\nstore   {stack.redis}\nworker  process {stack.worker.pid}")
         names = ", ".join(campaign.config.id for campaign in settings.campaigns.all())

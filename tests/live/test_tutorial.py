@@ -76,10 +76,11 @@ class Terminals:
             time.sleep(0.05)
         return text
 
-    def close(self) -> None:
+    def close(self, by: signal.Signals = signal.SIGINT) -> None:
         """Ctrl-C in each, the last opened first."""
-        for process in reversed(self._open):
-            process.send_signal(signal.SIGINT)
+        while self._open:
+            process = self._open.pop()
+            process.send_signal(by)
             process.wait(60)
 
 
@@ -105,3 +106,12 @@ def test_a_trigger_of_the_own_campaign_is_received(terminals: Terminals) -> None
     assert "u:vera" in terminals.until(received, "second-look")
     (why,) = blocks("sh", "6.", "Where")
     assert "second-look (treated)" in terminals.run(why.replace(KAFKA, kafka[1]).replace(REDIS, redis[1]))
+
+
+def test_what_a_supervisor_ends_leaves_no_worker(terminals: Terminals) -> None:
+    (up, *_) = blocks("sh", "5.", "6.")
+    worker = re.search(r"worker +process (\d+)", terminals.until(terminals.leave(up), "Ctrl-C ends all of it."))
+    assert worker
+    assert Path(f"/proc/{worker[1]}").exists()
+    terminals.close(signal.SIGTERM)
+    assert not Path(f"/proc/{worker[1]}").exists()
