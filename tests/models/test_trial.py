@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from math import nan
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from river.base import Classifier
@@ -101,13 +102,13 @@ class Grows(Base):
 class Forgets(Base):
     """Keeps what it learned where no snapshot looks."""
 
-    seen: dict[int, int] = {}  # noqa: RUF012  # shared by all instances, which is what is wrong with it
+    seen: WeakKeyDictionary[Forgets, int] = WeakKeyDictionary()  # the class's, which is what is wrong with it
 
     def predict_proba_one(self, x: dict[Any, Any], **_: Any) -> dict[Any, float]:
-        return {True: 1 / (1 + self.seen.get(id(self), 0))}
+        return {True: 1 / (1 + self.seen.get(self, 0))}
 
     def learn_one(self, x: dict[Any, Any], y: Any, **_: Any) -> None:
-        self.seen[id(self)] = self.seen.get(id(self), 0) + 1
+        self.seen[self] = self.seen.get(self, 0) + 1
 
 
 class Labels(Classifier):
