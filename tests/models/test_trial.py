@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from math import nan
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -102,7 +102,7 @@ class Grows(Base):
 class Forgets(Base):
     """Keeps what it learned where no snapshot looks."""
 
-    seen: WeakKeyDictionary[Forgets, int] = WeakKeyDictionary()  # the class's, which is what is wrong with it
+    seen: ClassVar[WeakKeyDictionary[Forgets, int]] = WeakKeyDictionary()  # the class's, which is what is wrong with it
 
     def predict_proba_one(self, x: dict[Any, Any], **_: Any) -> dict[Any, float]:
         return {True: 1 / (1 + self.seen.get(self, 0))}
