@@ -15,8 +15,8 @@ def like(asked: str, known: Collection[str]) -> list[str]:
 
     >>> like("7", ["u:7", "u:70", "a:7"])
     ['u:7', 'a:7', 'u:70']
-    >>> like("u:Anna", ["u:anna", "u:ann"])
-    ['u:anna', 'u:ann']
+    >>> like("u:Anna", ["u:anna", "u:Annah"])
+    ['u:anna', 'u:Annah']
     """
     bare = asked[2:] if asked[:2] in ("u:", "a:") else asked
     found = [one for one in (f"u:{bare}", f"a:{bare}") if one in known and one != asked]

@@ -63,7 +63,7 @@ def digest(data: bytes) -> str:
     """A short digest in hexadecimal.
 
     >>> digest(b"")
-    '44a8995dd50b6657'
+    'e4a6a0577479b2b4'
     """
     return blake2b(data, digest_size=8).hexdigest()
 
