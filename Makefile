@@ -64,7 +64,7 @@ faults: $(STAMP) ## put a running installation through every fault (SEED=n, STAC
 	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED)
 
 faults-ci: $(STAMP) ## put it through eight of them, one seed, in at most ten minutes
-	@timeout 600 $(BIN)/python -m tests.live.faults.run --stack kafka --seed $(SEED) --only ci --times 1 --dry
+	@timeout 600 $(BIN)/python -m tests.live.faults.run --stack kafka --seed $(SEED) --only ci --times 1 --rate 150 --dry
 
 soak: $(STAMP) ## put it through faults at random (MINUTES=30 SEED=n)
 	@$(BIN)/python -m tests.live.faults.run --stack $(STACK) --seed $(SEED) --minutes $(MINUTES)
