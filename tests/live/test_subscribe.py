@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,16 @@ def trigger(installation: Installation) -> dict[str, Any]:
     return read
 
 
+@contextlib.contextmanager
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that runs until its end here, also where the test fails."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
 def test_the_pages_python_receives_a_trigger_and_reports_it(install: Install, tmp_path: Path) -> None:
     installation = install(campaigns=CAMPAIGNS)
     installation.start()
@@ -96,7 +107,7 @@ def test_the_pages_python_receives_a_trigger_and_reports_it(install: Install, tm
     script.write_text(code.replace('PREFIX = ""', f'PREFIX = "{installation.job.prefix}"'))
     command = [sys.executable, str(script), installation.job.kafka, "--played"]
     for expected in ("email to u:7: cart/mail because cart_value is 51 (>= 10)\n", ""):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as service:
+        with running(command, tmp_path) as service:
             assert service.stdout is not None
             if expected:
                 assert service.stdout.readline() == expected
