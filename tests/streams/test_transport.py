@@ -97,12 +97,14 @@ async def read(app: faust.App, seen: Seen, done: Callable[[], bool]) -> Seen:
     """Run an app until everything has come."""
     app.finalize()
     await app.start()
-    async with asyncio.timeout(60):
-        while not done():
-            await asyncio.sleep(0.02)
-    if isinstance(app, App):
-        await app.lanes.stop(10.0)
-    await app.stop()
+    try:
+        async with asyncio.timeout(60):
+            while not done():
+                await asyncio.sleep(0.02)
+    finally:
+        if isinstance(app, App):
+            await app.lanes.stop(10.0)
+        await app.stop()
     return seen
 
 
@@ -181,7 +183,13 @@ async def test_a_batch_that_the_broker_shows_late_is_not_passed_over(tmp_path: P
         await admin.create_topics([NewTopic("records", 1, 1)])
         await admin.close()
         app, seen, _ = batching(broker.address)
-        writing = asyncio.gather(*(send(broker.address, sender, batches) for sender in range(senders)))
-        await read(app, seen, lambda: writing.done() and seen[0][-1][0] == senders * batches * 3 - 1)
-        await writing
+        writing: list[asyncio.Future[list[None]]] = []
+
+        def done() -> bool:
+            if not writing:  # only now, so that they write while it reads
+                writing.append(asyncio.gather(*(send(broker.address, sender, batches) for sender in range(senders))))
+            return writing[0].done() and bool(seen[0]) and seen[0][-1][0] == senders * batches * 3 - 1
+
+        await read(app, seen, done)
+        await writing[0]
         assert [offset for offset, _ in seen[0]] == list(range(senders * batches * 3))
