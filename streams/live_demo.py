@@ -59,7 +59,7 @@ class LiveShop:
         self._store: Any = self.redis.sync_client()
 
     def live(self) -> Iterator[int]:
-        """Let the shop live through its days; yields its time (milliseconds UTC) after each hour.
+        """Let the shop live through its days; yields its time (milliseconds UTC) after each hour, and once all is in.
 
         Each hour's events go to the raw topics with a tick; the triggers that have come out meanwhile reach the shop,
         where customers open, click, buy or unsubscribe because of them: more events.
@@ -87,6 +87,7 @@ class LiveShop:
                     yield at
                 player.flush()
             self._drain(reader, started)
+            yield until  # what came only now is shown too
         finally:
             reader.close()
             self._store.close()
