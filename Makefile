@@ -9,7 +9,8 @@ PACKAGES := schemas models streams
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak fuzz mutations check lint types imports \
-	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect docs lock build clean
+	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect bench-limits docs lock build \
+	clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -120,6 +121,9 @@ bench-stream: $(STAMP) ## measure the whole pipeline on Apache Kafka
 
 bench-effect: $(STAMP) ## measure whether the intervals of effects hold the true effect
 	@$(BIN)/python -m benchmarks.effect
+
+bench-limits: $(STAMP) ## measure limits under pressure on Apache Kafka: half an hour and more (--scale: see its --help)
+	@$(BIN)/python -m benchmarks.limits
 
 docs: $(STAMP) ## build the site of docs/ into site/; broken links are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
