@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from .base import Event, Id, Millis, Name
@@ -71,3 +72,22 @@ def timer_due(customer: str, kind: str, due: int) -> TimerDue:
     return TimerDue(
         id=f"{customer}|{kind}|{due}", customer=customer, occurred_at=due, received_at=due, kind=kind, due=due
     )
+
+
+def tick_at(raw: bytes) -> int | None:
+    """The time of a tick that a player wrote, milliseconds UTC; None for anything else.
+
+    >>> tick_at(b'{"type":"tick","occurred_at":5}'), tick_at(b'{"type":"page"}')
+    (5, None)
+    """
+    if b'"tick"' not in raw:
+        return None
+    try:
+        found = _TICK.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    at = found.get("occurred_at")
+    return at if found.get("type") == "tick" and type(at) is int and 0 <= at < 253_402_300_800_000 else None
+
+
+_TICK = msgspec.json.Decoder(type=dict[str, object])

@@ -88,16 +88,20 @@ def _describe(definitions: dict[str, Any]) -> None:
             continue
         definition["description"] = _one_line(text.split("\n\n", 1)[0])
         fields = definition.get("properties", {})
-        told = _parameters(inspect.cleandoc(text))
+        told = parameters(inspect.cleandoc(text))
         if "via" in fields:
-            told = {**_parameters(inspect.getdoc(Event) or ""), **told}
+            told = {**parameters(inspect.getdoc(Event) or ""), **told}
         for name, schema in fields.items():
             if name in told and "$ref" not in schema:
                 schema["description"] = told[name]
 
 
-def _parameters(docstring: str) -> dict[str, str]:
-    """The fields of a docstring's list, each with its text in one line."""
+def parameters(docstring: str) -> dict[str, str]:
+    """The fields of a docstring's list, each with its text in one line.
+
+    >>> parameters("Said.\\n\\nParameters\\n----------\\na, b\\n    Two\\n    things.")
+    {'a': 'Two things.', 'b': 'Two things.'}
+    """
     _, _, section = docstring.partition("Parameters\n----------\n")
     found: dict[str, str] = {}
     for names, text in _FIELD.findall(section.partition("\n\n")[0] + "\n"):

@@ -120,7 +120,7 @@ def build(
             return EnginePartition(tp, settings, store, broker, points, room, tallies)
         if tp.topic == learning:
             return LearnerPartition(tp, settings, store, broker, points, tallies)
-        return IntakePartition(tp, settings, store, broker, lambda tp: thread().polled(tp), tallies)
+        return IntakePartition(tp, settings, store, broker, app.polled, tallies)
 
     app.lanes = Lanes(make, settings.session_s, crash)
     topics: dict[str, list[str]] = {"intake": sorted(raw), "engine": [events], "learner": [learning]}

@@ -36,10 +36,10 @@ from .stages import Stages
 from .stepping import Cut, Line, read
 from .store import Commit, Meta, Position, Store, Verdict
 from .tallies import Tallies
+from .topic_plan import BROKERS_TIME
 
 log = structlog.get_logger(__name__)
 OFFSETS_EVERY_S = 5.0
-LOG_APPEND_TIME = 1
 
 
 class Since(NamedTuple):
@@ -210,7 +210,7 @@ class EnginePartition:
         with self.stages("step"):
             cut = stepper.cut(lines, n)
         self.stages.count += cut.done
-        self._oldest = lines[0].record.timestamp if lines[0].record.timestamp_type == LOG_APPEND_TIME else 0
+        self._oldest = lines[0].record.timestamp if lines[0].record.timestamp_type == BROKERS_TIME else 0
         self._watch.look()
         self._points("stepped")
         return cut
@@ -290,8 +290,7 @@ class EnginePartition:
     def _published(self, news: list[outbox.Output], since: Since | None) -> None:
         """Count what went out, and how long it took."""
         tallies, now = self._tallies, time.time() * 1000
-        for output in news:
-            tallies.outputs[output.topic] += 1
+        tallies.outputs.update(output.topic for output in news)
         if since is None or not news:
             return
         if since.oldest:

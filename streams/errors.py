@@ -48,6 +48,21 @@ class RefusedError(StreamError):
     """A partition that must not be opened: its log and its state do not belong together."""
 
 
+def ends_early(topic: str, partition: int, end: int, beyond: str) -> RefusedError:
+    """A topic that lost what was done already, or was made anew under its name.
+
+    >>> print(ends_early("learning", 0, 5, "a model m that learned up to 9"))
+    learning[0]: found a topic that ends at 5, a model m that learned up to 9; bring the topic back, or start anew under \
+another name: rapport worker --app NAME
+    """
+    found = f"a topic that ends at {end}, {beyond}"
+    return RefusedError(
+        f"{topic}[{partition}]",
+        found,
+        "bring the topic back, or start anew under another name: rapport worker --app NAME",
+    )
+
+
 class TopicError(StreamError):
     """A topic that is missing, or laid out so that the engine must not use it."""
 

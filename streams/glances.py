@@ -10,13 +10,12 @@ from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no 
 
 from . import clients
 from .log_reader import POLL_MS, Extent
+from .topic_plan import BROKERS_TIME
 
 AROUND = 16
 """Offsets looked at before a place, and after it."""
 BACK = (2, 16, 256)
 """How far back from the end the last record is looked for: closing markers of transactions lie behind it."""
-BROKERS_TIME = 1
-"""``timestamp_type`` of a record whose timestamp the broker set as it came in."""
 
 TimeOf = Callable[[Any], int | None]
 """The event time of a record of kafka-python, milliseconds UTC; None where it has none."""

@@ -17,22 +17,20 @@ from redis.retry import Retry
 
 from models.config import EngineConfig
 from schemas.codec import decode_event
-from schemas.control import ModelPublished
+from schemas.control import ModelPublished, tick_at
 from schemas.errors import SchemaError
 from schemas.intake import Intake
 from schemas.routing import RAW_TOPICS
 
 from . import clients, glances, log_reader
-from .agents.intake import tick_at
 from .connection import Connection
 from .emitting import decode_example
 from .errors import TopicError
-from .glances import BROKERS_TIME
 from .lag import Look, Spot, Stage
 from .log_reader import Extent
 from .publishers import partition_of
 from .redis_store import key
-from .topic_plan import DECISIONS, EVENTS, LEARNING, OUTBOUND, Clock, TopicPlan
+from .topic_plan import BROKERS_TIME, DECISIONS, EVENTS, LEARNING, OUTBOUND, Clock, TopicPlan
 from .unread import Unread
 
 TRIGGERS = tuple(topic for topic in OUTBOUND if topic != DECISIONS)

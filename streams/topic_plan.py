@@ -29,6 +29,9 @@ from schemas.routing import RAW_TOPICS
 
 from .errors import TopicError
 
+BROKERS_TIME = 1
+"""How clients mark a record whose timestamp is the broker's (``LogAppendTime``)."""
+
 Role = Literal["raw", "internal", "outbound"]
 Clock = Literal["wall", "event"]
 

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,55 +140,49 @@ class Worker:
         """Wait for the store; its settings are checked once it answers."""
         if not isinstance(store, RedisStore):
             return
-        told = False
-        while not self._stop.is_set():
-            try:
-                for note in await store.check():
-                    log.warning(note)
-                if told:
-                    log.info("goes on", at=self.connection.redis.address)
-                return
-            except (RedisError, OSError) as error:
-                if (refused := refusal(error, self.connection.redis.address)) is not None:
-                    raise refused from error
-                if not told:
-                    log.warning("waits for the state store", at=self.connection.redis.address, because=str(error))
-                    told = True
-            await asyncio.sleep(1.0)
+
+        async def ask() -> None:
+            for note in await store.check():
+                log.warning(note)
+
+        await self._answered("the state store", self.connection.redis.address, ask, (RedisError, OSError))
 
     async def _permitted(self) -> None:
         """Wait for the broker; that it does not let us in, or lets us do too little, is an error."""
         needs = permissions.needed(self.settings, self.role)
-        told = False
-        while not self._stop.is_set():
-            try:
-                await asyncio.to_thread(
-                    probe, self.connection.kafka, 0, PATIENCE_S
-                )  # short, for it is waited for at the end
-                await asyncio.to_thread(permissions.check, self.connection.kafka, needs, self.settings.app)
-                return
-            except BrokerError as error:
-                if not told:
-                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
-                    told = True
-            await asyncio.sleep(1.0)
+
+        async def ask() -> None:
+            await asyncio.to_thread(probe, self.connection.kafka, 0, PATIENCE_S)  # short: the end waits for it
+            await asyncio.to_thread(permissions.check, self.connection.kafka, needs, self.settings.app)
+
+        await self._answered("the broker", self.connection.kafka.address, ask, (BrokerError,))
 
     async def _topics_there(self) -> None:
         """Wait for the broker; topics that it does not have are an error."""
         names = ("events", *(self.settings.raw if self.role in ("all", "intake") else ()))
+
+        async def ask() -> None:
+            for name in names:
+                await self.app.broker_.partitions(self.settings.topic(name))
+
+        await self._answered("the broker", self.connection.kafka.address, ask, (KafkaError, OSError, NoAnswerError))
+
+    async def _answered(
+        self, what: str, at: str, ask: Callable[[], Awaitable[None]], away: tuple[type[Exception], ...]
+    ) -> None:
+        """Ask again until nothing is ``away``, and say once that it is waited for; a refusal for good is an error."""
         told = False
         while not self._stop.is_set():
             try:
-                for name in names:
-                    await self.app.broker_.partitions(self.settings.topic(name))
+                await ask()
                 if told:
-                    log.info("goes on", at=self.connection.kafka.address)
+                    log.info("goes on", at=at)
                 return
-            except (KafkaError, OSError, NoAnswerError) as error:
-                if (refused := refusal(error, self.connection.kafka.address)) is not None:
+            except away as error:
+                if (refused := refusal(error, at)) is not None:
                     raise refused from error
                 if not told:
-                    log.warning("waits for the broker", at=self.connection.kafka.address, because=str(error))
+                    log.warning(f"waits for {what}", at=at, because=str(error))
                     told = True
             await asyncio.sleep(1.0)
 

@@ -116,8 +116,8 @@ def _splice(data: bytes, at: int, other: bytes) -> bytes:
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
-    """What is done inside takes no more than ``CPU_S`` of the processor's time."""
+def bounded(seconds: float = CPU_S) -> Iterator[None]:
+    """What is done inside takes no more than so much of the processor's time."""
     gc.disable()  # what a collection of all that other tests have left takes is no cost of the input
     try:
         started = time.process_time()
@@ -125,4 +125,4 @@ def bounded() -> Iterator[None]:
         taken = time.process_time() - started
     finally:
         gc.enable()
-    assert taken < CPU_S
+    assert taken < seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
@@ -260,3 +261,8 @@ class Recorded:
         return msgspec.msgpack.encode(
             {name: {t: m.figures() for t, m in models[name].metrics.items()} for name in sorted(models)}
         )
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The code blocks of a page, or of a part of one."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)

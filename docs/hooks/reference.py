@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,6 +15,7 @@ from models.config import ChurnConfig, EngagementConfig, EngineConfig, FunnelCon
 from models.learning.model import ModelSpec
 from models.learning.registry import EstimatorSpec
 from models.policy.campaigns import ActionConfig, CampaignConfig, Cap, Goal, PolicyConfig, QuietHours
+from schemas.export import parameters
 from schemas.money import ExchangeTable
 from streams.cli import app
 
@@ -62,22 +61,13 @@ def configuration() -> str:
     for section, struct in SECTIONS.items():
         text = inspect.getdoc(struct) or ""
         parts.append(f"## `{section}`\n\n{text.partition(chr(10) + chr(10))[0]}\n")
-        said = dict(meanings(text))
+        said = {name: meaning.replace("``", "`") for name, meaning in parameters(text).items()}
         rows = [
             f"| `{field.name}` | {kind(field.type)} | {default(field)} | {said.get(field.name, '')} |"
             for field in msgspec.structs.fields(struct)
         ]
         parts.append("| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
-
-
-def meanings(text: str) -> Iterator[tuple[str, str]]:
-    """Name and description of each parameter of a docstring."""
-    _, _, section = text.partition("Parameters\n----------\n")
-    for found in re.finditer(r"^(\S[^\n]*)\n((?:    [^\n]*\n?)+)", section, re.MULTILINE):
-        said = " ".join(found[2].split()).replace("``", "`")
-        for name in found[1].split(", "):
-            yield name, said
 
 
 def kind(annotation: Any) -> str:

@@ -64,6 +64,22 @@ class Body(Struct, frozen=True):
     full: bool = False
 
 
+def scored(metrics: Metrics, alarm: ADWIN, p: float, null: float, label: bool) -> bool:
+    """Enter an earlier prediction into figures and drift alarm; whether it rang, and the figures begin anew.
+
+    >>> metrics, alarm = Metrics(), ADWIN()
+    >>> scored(metrics, alarm, 0.9, 0.5, True), metrics.n
+    (False, 1)
+    """
+    loss = metrics.update(p, null, label)
+    before = alarm.estimation
+    alarm.update(loss)
+    rang = bool(alarm.drift_detected) and alarm.estimation > before
+    if rang:
+        metrics.start_over()
+    return rang
+
+
 class OnlineModel:
     """An estimator that is scored before it learns.
 
@@ -141,14 +157,7 @@ class OnlineModel:
 
     def score(self, target: str, p: float, null: float, label: bool) -> None:
         """Enter an earlier prediction of ``target`` into the figures and the drift alarm."""
-        metrics = self.metrics[target]
-        loss = metrics.update(p, null, label)
-        alarm = self._alarms[target]
-        before = alarm.estimation
-        alarm.update(loss)
-        if alarm.drift_detected and alarm.estimation > before:
-            self.drifts += 1
-            metrics.start_over()
+        self.drifts += scored(self.metrics[target], self._alarms[target], p, null, label)
 
     def learn(self, x: dict[str, float], label: bool) -> None:
         """Learn one example whose time has come."""

@@ -10,18 +10,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-import msgspec
 import structlog
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 from msgspec.structs import force_setattr
 
-from schemas.control import tick
+from schemas.control import tick, tick_at
 from schemas.intake import Intake
 
 from ..broker import Broker
 from ..emitting import Emitter
-from ..errors import RefusedError
+from ..errors import ends_early
 from ..places import Place
 from ..publishers import Publisher
 from ..redriving import ARRIVED, REDRIVEN
@@ -34,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 MARGIN_MS = 500
 MILLIS_DIGITS = 15
-_TICK = msgspec.json.Decoder(type=dict[str, object])
 
 
 class IntakePartition:
@@ -96,10 +94,8 @@ class IntakePartition:
             self._place = Place(self._store, source)
         told, known = committed.offset if committed is not None else 0, await self._place.last()
         if known > extent.end and self._broker.transactions:
-            raise RefusedError(
-                f"{self._tp.topic}[{self._tp.partition}]",
-                f"a topic that ends at {extent.end}, of which everything up to {known} was taken in",
-                "bring the topic back, or start anew under another name: rapport worker --app NAME",
+            raise ends_early(
+                self._tp.topic, self._tp.partition, extent.end, f"of which everything up to {known} was taken in"
             )
         self._next = max(told, known, extent.start)  # where it is older than the log, retention has taken it
         log.info(
@@ -131,8 +127,7 @@ class IntakePartition:
             self._place.passed(self._next)
             self.stages.count += len(part)
             self._tallies.records[self._tp] += len(part)
-            for output in emitter.outputs:
-                self._tallies.outputs[output.topic] += 1
+            self._tallies.outputs.update(output.topic for output in emitter.outputs)
             self.done += 1
 
     def _read(self, record: ConsumerRecord, emitter: Emitter) -> None:
@@ -186,19 +181,3 @@ class IntakePartition:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             await publisher.stop()
-
-
-def tick_at(raw: bytes) -> int | None:
-    """The time of a tick that a player wrote, milliseconds UTC; None for anything else.
-
-    >>> tick_at(b'{"type":"tick","occurred_at":5}'), tick_at(b'{"type":"page"}')
-    (5, None)
-    """
-    if b'"tick"' not in raw:
-        return None
-    try:
-        found = _TICK.decode(raw)
-    except msgspec.DecodeError:
-        return None
-    at = found.get("occurred_at")
-    return at if found.get("type") == "tick" and type(at) is int and 0 <= at < 253_402_300_800_000 else None

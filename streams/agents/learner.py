@@ -17,7 +17,7 @@ from schemas.control import NOBODY, ModelPublished
 
 from ..broker import Broker
 from ..emitting import Emitter, decode_example
-from ..errors import RefusedError
+from ..errors import RefusedError, ends_early
 from ..lanes import FencedError
 from ..model_watch import ModelWatch
 from ..publishers import Publisher, partition_of
@@ -96,10 +96,8 @@ class LearnerPartition:
             held = await self._store.model(name)
             # the embedded broker, which has no transactions, tells too small an end
             if held is not None and held.offset > extent.end and self._broker.transactions:
-                raise RefusedError(
-                    f"{self._tp.topic}[{self._tp.partition}]",
-                    f"a topic that ends at {extent.end}, a model {name} that learned up to {held.offset}",
-                    "bring the topic back, or start anew under another name: rapport worker --app NAME",
+                raise ends_early(
+                    self._tp.topic, self._tp.partition, extent.end, f"a model {name} that learned up to {held.offset}"
                 )
             if held is not None:
                 await asyncio.to_thread(model.restore, held.data, self._settings.key)

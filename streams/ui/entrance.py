@@ -53,8 +53,8 @@ def _too_many(request: web.Request, error: TooManyError) -> web.Response:
 
 
 def _login_form(request: web.Request, message: str, status: int = 200) -> web.Response:
-    form = template("login.html" if request.app[AUTH].has_token else "login-code.html")
-    text = form.substitute(message=escape(message))
+    form = template("login-token.html" if request.app[AUTH].has_token else "login-code.html")
+    text = template("login.html").substitute(form=form.substitute(message=escape(message)))
     return web.Response(text=text, status=status, content_type="text/html")
 
 

@@ -23,14 +23,13 @@ from ..errors import BrokerError, StreamError
 from ..lag import Course, Expired, Spot
 from ..lag_survey import Survey
 from ..repeats import Repeats
-from ..topic_plan import DEAD_LETTERS, DECISIONS, EVENTS, Clock, TopicPlan
+from ..topic_plan import BROKERS_TIME, DEAD_LETTERS, DECISIONS, EVENTS, Clock, TopicPlan
 from .seen import Read
 
 POLL_MS = 250
 AT_ONCE = 500
 LAG_EVERY_S = 2.0
 RETRY_S = 2.0
-LOG_APPEND_TIME = 1
 SAMPLED = 2_000
 """Records of ``events`` that are read past at most: further behind, the reading jumps to the end."""
 
@@ -233,6 +232,6 @@ def _written(record: Any, live: int) -> int:
     The embedded broker keeps the times that senders claim, which is the time of played events: there it is when the record
     was read, if it was read as it came.
     """
-    if record.timestamp_type == LOG_APPEND_TIME:
+    if record.timestamp_type == BROKERS_TIME:
         return int(record.timestamp)
     return round(time.time() * 1000) if record.offset >= live else 0

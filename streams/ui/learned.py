@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct
 from redis.asyncio import Redis
 from river.drift import ADWIN
 
 from models.errors import SnapshotError
 from models.learning.learner import Example
 from models.learning.metrics import Metrics
-from models.learning.model import ModelSpec
+from models.learning.model import Body, ModelSpec, scored
 from models.learning.snapshots import unseal
 from models.learning.state import fill
 from models.targets import TARGETS, targets_of
@@ -76,17 +75,6 @@ class Curve:
         return found
 
 
-class _Body(Struct):
-    """What of a snapshot's body is read here."""
-
-    metrics: dict[str, Metrics]
-    version: int
-    drifts: int
-    rollbacks: int
-    alarms: dict[str, Any]
-    full: bool = False
-
-
 class Worth:
     """One model: figures of its targets, version, drifts."""
 
@@ -109,7 +97,7 @@ class Worth:
     def restore(self, data: bytes, key: bytes, at: int = 0) -> None:
         """Take over the figures of a snapshot; one that cannot be read is told in ``trouble``."""
         try:
-            body = msgspec.msgpack.decode(unseal(data, self.name, key).payload, type=_Body)
+            body = msgspec.msgpack.decode(unseal(data, self.name, key).payload, type=Body)
         except SnapshotError as error:
             self.trouble = str(error)
             return
@@ -125,13 +113,8 @@ class Worth:
 
     def score(self, example: Example) -> None:
         """Enter an example as the learner does, without learning it."""
-        metrics, alarm = self.metrics[example.target], self._alarms[example.target]
-        loss = metrics.update(example.p, example.null, example.label)
-        before = alarm.estimation
-        alarm.update(loss)
-        if alarm.drift_detected and alarm.estimation > before:
-            self.drifts += 1
-            metrics.start_over()
+        metrics = self.metrics[example.target]
+        self.drifts += scored(metrics, self._alarms[example.target], example.p, example.null, example.label)
         self.version += example.learn
         self.curves[example.target].add(metrics, example.due)
 

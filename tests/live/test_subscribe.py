@@ -23,6 +23,7 @@ from schemas.codec import decode_dead_letter, decode_event
 from schemas.events import AnyEvent
 from streams.player import Player
 from tests.live.cluster import Installation
+from tests.support import blocks
 
 PAGE = (Path(__file__).parents[2] / "docs" / "subscribe.md").read_text()
 ADDRESS = "127.0.0.1:9092"
@@ -45,13 +46,11 @@ actions = [{id = "mail", channel = "email"}]
 Install = Callable[..., Installation]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-
-
 def kcat(part: str) -> str:
     """The one command of the page that has this part."""
-    (command,) = (line for block in blocks("sh") for line in block.splitlines() if "kcat" in line and part in line)
+    (command,) = (
+        line for block in blocks(PAGE, "sh") for line in block.splitlines() if "kcat" in line and part in line
+    )
     return command
 
 
@@ -101,7 +100,7 @@ def test_the_pages_python_receives_a_trigger_and_reports_it(install: Install, tm
     installation = install(campaigns=CAMPAIGNS)
     installation.start()
     cart_left(installation)
-    (code,) = blocks("python")
+    (code,) = blocks(PAGE, "python")
     assert code.count('PREFIX = ""\n') == 1
     script = tmp_path / "messaging.py"
     script.write_text(code.replace('PREFIX = ""', f'PREFIX = "{installation.job.prefix}"'))
@@ -140,7 +139,7 @@ def again(installation: Installation) -> None:
 
 
 def test_the_pages_python_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
-    (code,) = blocks("python")
+    (code,) = blocks(PAGE, "python")
     (tmp_path / "messaging.py").write_text(code)
     for arguments, said in ((["127.0.0.1:1"], "127.0.0.1:1: KafkaConnectionError; check"), ([], "usage: ")):
         command = [sys.executable, "messaging.py", *arguments]

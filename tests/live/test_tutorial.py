@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.cluster import PATIENCE_S
+from tests.support import blocks
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
@@ -23,17 +24,17 @@ KAFKA, REDIS = "127.0.0.1:9092", "redis://127.0.0.1:6379/0"
 pytestmark = pytest.mark.live
 
 
-def blocks(language: str, after: str, before: str) -> list[str]:
+def part(language: str, after: str, before: str) -> list[str]:
     """The code blocks of a part of the page."""
-    part = PAGE.read_text().partition(f"\n## {after}")[2].partition(f"\n## {before}")[0]
-    assert part
-    return re.findall(rf"```{language}\n(.*?)```", part, re.DOTALL)
+    text = PAGE.read_text().partition(f"\n## {after}")[2].partition(f"\n## {before}")[0]
+    assert text
+    return blocks(text, language)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (tmp_path / "first.toml").write_text(blocks("toml", "2.", "3.")[0])
+    (tmp_path / "first.toml").write_text(part("toml", "2.", "3.")[0])
     return tmp_path
 
 
@@ -85,16 +86,16 @@ class Terminals:
 
 
 def test_what_is_tried_on_history(terminals: Terminals) -> None:
-    (validate,) = blocks("sh", "2.", "3.")
+    (validate,) = part("sh", "2.", "3.")
     assert "second-look" in terminals.run(validate)
-    (backtest,) = blocks("sh", "3.", "4.")
+    (backtest,) = part("sh", "3.", "4.")
     assert "second-look" in terminals.run(backtest)
-    (one,) = blocks("sh", "4.", "5.")
+    (one,) = part("sh", "4.", "5.")
     assert "because views_of_one is" in terminals.run(one)
 
 
 def test_a_trigger_of_the_own_campaign_is_received(terminals: Terminals) -> None:
-    up, subscriber, play = (text.replace("export PATH=$PWD/.venv/bin:$PATH\n", "") for text in blocks("sh", "5.", "6."))
+    up, subscriber, play = (text.replace("export PATH=$PWD/.venv/bin:$PATH\n", "") for text in part("sh", "5.", "6."))
     told = terminals.until(terminals.leave(up), "Ctrl-C ends all of it.")
     kafka = re.search(r"broker +(\S+)", told)
     redis = re.search(r"store +(\S+)", told)
@@ -104,12 +105,12 @@ def test_a_trigger_of_the_own_campaign_is_received(terminals: Terminals) -> None
     received = terminals.leave(subscriber.replace(KAFKA, kafka[1]))
     terminals.run(play.replace(KAFKA, kafka[1]))
     assert "u:vera" in terminals.until(received, "second-look")
-    (why,) = blocks("sh", "6.", "Where")
+    (why,) = part("sh", "6.", "Where")
     assert "second-look (treated)" in terminals.run(why.replace(KAFKA, kafka[1]).replace(REDIS, redis[1]))
 
 
 def test_what_a_supervisor_ends_leaves_no_worker(terminals: Terminals) -> None:
-    (up, *_) = blocks("sh", "5.", "6.")
+    (up, *_) = part("sh", "5.", "6.")
     worker = re.search(r"worker +process (\d+)", terminals.until(terminals.leave(up), "Ctrl-C ends all of it."))
     assert worker
     assert Path(f"/proc/{worker[1]}").exists()
