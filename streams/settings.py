@@ -32,7 +32,7 @@ class Limits:
         Examples in the write-ahead log after which the inline learner is stored.
     """
 
-    records: int = 500
+    records: int = 1_000
     outputs: int = 5_000
     output_bytes: int = 2 * 1024 * 1024
     seconds: float = 0.25
