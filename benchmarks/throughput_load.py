@@ -64,6 +64,6 @@ def fill(broker: str, topic: str, records: Iterable[tuple[bytes, bytes]]) -> Non
 
 def create(broker: str, *topics: str) -> None:
     """Make topics of one partition."""
-    made = AdminClient({"bootstrap.servers": broker}).create_topics([NewTopic(name, 1, 1) for name in topics])
-    for future in made.values():
+    admin = AdminClient({"bootstrap.servers": broker})  # held until the answers are there
+    for future in admin.create_topics([NewTopic(name, 1, 1) for name in topics]).values():
         future.result(30)
