@@ -26,7 +26,7 @@ from benchmarks.machine import ROOT, provenance
 from benchmarks.peers.event import events
 from benchmarks.speed import records
 from benchmarks.throughput_figures import GOALS, Round, rate, rotated, summary
-from benchmarks.throughput_load import fill, zipf
+from benchmarks.throughput_load import fill
 from benchmarks.throughput_run import (
     Figures,
     Place,
@@ -36,6 +36,7 @@ from benchmarks.throughput_run import (
     python_peer,
     rapport,
 )
+from benchmarks.throughput_zipf import zipf
 from streams import embedded
 from streams.embedded import Valkey
 from tests.live.kafka import KafkaServer
@@ -152,7 +153,9 @@ def goals(held: list[dict[str, Any]]) -> str:
         span = f"({one['least']:.2f} - {one['most']:.2f})" if "median" in one else ""
         middle = f"{one['median']:.2f}" if "median" in one else "-"
         bounds = [f"{one[name]:g}" if one[name] is not None else "-" for name in ("goal", "further")]
-        lines.append(f"{one['what'] + ', ' + one['unit']:66} {middle:>9} {span:>18} {bounds[0]:>7} {bounds[1]:>8} {met}")
+        lines.append(
+            f"{one['what'] + ', ' + one['unit']:66} {middle:>9} {span:>18} {bounds[0]:>7} {bounds[1]:>8} {met}"
+        )
     return "\n".join(lines)
 
 

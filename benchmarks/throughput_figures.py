@@ -111,7 +111,14 @@ class Goal:
         if bound is not None:
             met = spread.median >= bound if self.least is not None else spread.median <= bound
         by_round = [round(value, 3) for value in values]
-        return {**found, "median": spread.median, "least": spread.least, "most": spread.most, "rounds": by_round, "met": met}
+        return {
+            **found,
+            "median": spread.median,
+            "least": spread.least,
+            "most": spread.most,
+            "rounds": by_round,
+            "met": met,
+        }
 
 
 GOALS = (

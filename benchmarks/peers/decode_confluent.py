@@ -12,9 +12,7 @@ def main() -> None:
     """Decode batch by batch."""
     task = Task.told()
     meter = Meter(task.count)
-    consumer = Consumer(
-        {"bootstrap.servers": task.broker, "group.id": task.group, "auto.offset.reset": "earliest"}
-    )
+    consumer = Consumer({"bootstrap.servers": task.broker, "group.id": task.group, "auto.offset.reset": "earliest"})
     consumer.subscribe([task.topic])
     while meter.done < meter.count:
         for message in consumer.consume(500, 0.5):

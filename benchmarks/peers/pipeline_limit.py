@@ -26,9 +26,7 @@ def main() -> None:
             triggers += 1
 
     intake, run = Intake(), Run(example_settings(), on_decision=decided)
-    consumer = Consumer(
-        {"bootstrap.servers": task.broker, "group.id": task.group, "auto.offset.reset": "earliest"}
-    )
+    consumer = Consumer({"bootstrap.servers": task.broker, "group.id": task.group, "auto.offset.reset": "earliest"})
     consumer.subscribe([task.topic])
     settle()
     while meter.done < meter.count:

@@ -75,7 +75,7 @@ class Pipeline:
         profile = None if data is None else decode(data)
         for event in events:
             if event.customer != customer:
-                outs.append(Out(False, event.customer.encode(), encode_event(event)))  # type: ignore[arg-type]  # of the union
+                outs.append(passed_on(event))
                 continue
             self._clock = max(self._clock, event.occurred_at)
             while profile is not None and (due := earliest(profile, self._clock)):
@@ -93,14 +93,18 @@ class Pipeline:
         for decision in step.triggers:
             outs.append(Out(True, decision.customer.encode(), encode_decision(decision)))
             self.triggers += 1
-        for message in step.messages:
-            outs.append(Out(False, message.customer.encode(), encode_event(message)))  # type: ignore[arg-type]  # of the union
+        outs += map(passed_on, step.messages)
         return step.profile
 
     def ended(self, topic: str, partition: int, offset: int) -> None:
         """After each message, what it led to produced: end the process where it was the last."""
         if self._meter.done >= self._meter.count and not self.waiting:
             self._meter.end(steps=self.steps, triggers=self.triggers)
+
+
+def passed_on(event: Event) -> Out:
+    """An event for another customer."""
+    return Out(False, event.customer.encode(), encode_event(event))  # type: ignore[arg-type]  # of the union
 
 
 def earliest(profile: Profile, until: int) -> tuple[str, int] | None:
@@ -128,7 +132,11 @@ def main() -> None:
         on_message_processed=pipeline.ended,
     )
     source = app.topic(
-        task.topic, key_deserializer="bytes", value_deserializer="bytes", key_serializer="bytes", value_serializer=Value()
+        task.topic,
+        key_deserializer="bytes",
+        value_deserializer="bytes",
+        key_serializer="bytes",
+        value_serializer=Value(),
     )
     triggers = app.topic(task.triggers, key_serializer="bytes", value_serializer=Value())
     frame = app.dataframe(source)
