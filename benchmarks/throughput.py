@@ -46,22 +46,26 @@ PARTS = ("decode", "pipeline", "zipf", "workers")
 RECORDS = 60_000
 LIBRARIES = ("aiokafka", "confluent-kafka", "faust-streaming", "kafka-python", "quixstreams")
 
+BUFFER = 1_000_000
+
 DECODE = {
-    "rapport": ("decode_rapport", 300_000),
-    "faust": ("decode_faust", 15_000),
-    "faust take": ("decode_faust_take", 15_000),
-    "quix": ("decode_quix", 150_000),
-    "kafka-python": ("decode_kafka_python", 75_000),
-    "aiokafka": ("decode_aiokafka", 900_000),
-    "confluent-kafka": ("decode_confluent", 900_000),
+    "rapport": ("decode_rapport", 900_000, 0),
+    "faust": ("decode_faust", 40_000, 0),
+    "faust buffered": ("decode_faust", 40_000, BUFFER),
+    "faust take": ("decode_faust_take", 40_000, 0),
+    "quix": ("decode_quix", 300_000, 0),
+    "kafka-python": ("decode_kafka_python", 75_000, 0),
+    "aiokafka": ("decode_aiokafka", 900_000, 0),
+    "confluent-kafka": ("decode_confluent", 1_800_000, 0),
 }
-"""Each peer's module, and the events that take it two seconds or more."""
+"""Each peer's module, the events that take it two seconds or more, and the buffer of a stock Faust (0: its default)."""
 
 PIPELINE = {
-    "faust": "pipeline_faust",
-    "quix": "pipeline_quix",
-    "limit": "pipeline_limit",
-    "home-made": "pipeline_home",
+    "faust": ("pipeline_faust", 0),
+    "faust buffered": ("pipeline_faust", BUFFER),
+    "quix": ("pipeline_quix", 0),
+    "limit": ("pipeline_limit", 0),
+    "home-made": ("pipeline_home", 0),
 }
 
 Peers = dict[str, Callable[[], Figures]]
@@ -88,12 +92,12 @@ def placed(stack: str) -> Iterator[Place]:
 def peers(part: str, place: Place, count: int, scale: float) -> Peers:
     """What runs in a round of a part, by name."""
     if part == "decode":
-        counts = {name: max(1_000, round(scale * most)) for name, (_, most) in DECODE.items()}
+        counts = {name: max(1_000, round(scale * most)) for name, (_, most, _) in DECODE.items()}
         for held in sorted(set(counts.values())):
             fill(place.broker, f"decode-{held}", events(held))
         return {
-            name: partial(python_peer, place, module, f"decode-{counts[name]}", counts[name])
-            for name, (module, _) in DECODE.items()
+            name: partial(python_peer, place, module, f"decode-{counts[name]}", counts[name], buffer)
+            for name, (module, _, buffer) in DECODE.items()
         }
     if part == "zipf":
         raws = zipf(count)
@@ -106,7 +110,7 @@ def peers(part: str, place: Place, count: int, scale: float) -> Peers:
         }
     return {
         "rapport": partial(rapport, place, raws),
-        **{name: partial(keyed_peer, place, module, raws) for name, module in PIPELINE.items()},
+        **{name: partial(keyed_peer, place, module, raws, buffer) for name, (module, buffer) in PIPELINE.items()},
         "engine": partial(engine_peer, place, raws),
     }
 

@@ -123,12 +123,14 @@ class Goal:
 
 GOALS = (
     Goal("decode: Faust with the batching transport / stock Faust agent", "decode", ratio("rapport", "faust"), 20.0),
-    Goal("decode: the same / stock Faust take(500)", "decode", ratio("rapport", "faust take"), None),
+    Goal("decode: the same / stock Faust with a buffer for all", "decode", ratio("rapport", "faust buffered")),
+    Goal("decode: the same / stock Faust take(500)", "decode", ratio("rapport", "faust take")),
     Goal("decode: the same / Quix Streams", "decode", ratio("rapport", "quix"), 2.0),
     Goal("pipeline / stock Faust agent with a table", "pipeline", ratio("rapport", "faust"), 5.0),
+    Goal("pipeline / the same with a buffer for all", "pipeline", ratio("rapport", "faust buffered")),
     Goal("pipeline / Quix Streams with its state store", "pipeline", ratio("rapport", "quix"), 1.0, further=1.3),
     Goal("pipeline / the bare limit", "pipeline", ratio("rapport", "limit"), 0.45, further=0.6),
-    Goal("pipeline / home-made script", "pipeline", ratio("rapport", "home-made"), None),
+    Goal("pipeline / home-made script", "pipeline", ratio("rapport", "home-made")),
     Goal("engine step, shop", "pipeline", figure("engine", "us_a_step"), most=60.0, further=30.0, unit="us a step"),
     Goal("engine step, Zipf 1.1", "zipf", figure("engine", "us_a_step"), most=60.0, further=30.0, unit="us a step"),
     Goal("cost beyond the engine step, Zipf 1.1", "zipf", beyond("rapport", "engine"), most=60.0, unit="us a record"),

@@ -71,10 +71,13 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def python_peer(place: Place, module: str, topic: str, count: int, folder: Path | None = None) -> Figures:
+def python_peer(
+    place: Place, module: str, topic: str, count: int, buffer: int = 0, folder: Path | None = None
+) -> Figures:
     """Run ``benchmarks.peers.MODULE`` on a topic; raises ``SkippedError`` where it fails."""
-    task = Task(place.broker, topic, count, folder or place.scratch())
+    task = Task(place.broker, topic, count, folder or place.scratch(), buffer)
     command = [sys.executable, "-m", f"benchmarks.peers.{module}", task.broker, topic, str(count), str(task.folder)]
+    command += [str(buffer)] if buffer else []
     before = cpu_s(place.broker_pid)
     try:
         done = subprocess.run(
@@ -90,20 +93,20 @@ def python_peer(place: Place, module: str, topic: str, count: int, folder: Path 
     return {**found, "broker_cpu_s": cpu_s(place.broker_pid) - before, "processes": 1}
 
 
-def keyed_peer(place: Place, module: str, raws: list[bytes]) -> Figures:
+def keyed_peer(place: Place, module: str, raws: list[bytes], buffer: int = 0) -> Figures:
     """Run a peer of the pipeline on a topic of its own: it may write into it."""
     topic = f"raw-{uuid4().hex[:8]}"
     fill(place.broker, topic, keyed(raws))
     folder = place.scratch()
-    create(place.broker, Task(place.broker, topic, len(raws), folder).triggers)
-    return python_peer(place, module, topic, len(raws), folder)
+    create(place.broker, Task(place.broker, topic, len(raws), buffer, folder).triggers)
+    return python_peer(place, module, topic, len(raws), buffer, folder)
 
 
 def engine_peer(place: Place, raws: list[bytes]) -> Figures:
     """Run the engine in a process of its own, without a broker."""
     folder = place.scratch()
     (folder / "records").write_bytes(b"\n".join(raws))
-    return python_peer(place, "pipeline_engine", "none", len(raws), folder)
+    return python_peer(place, "pipeline_engine", "none", len(raws), folder=folder)
 
 
 class Workers(Installation):

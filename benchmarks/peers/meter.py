@@ -29,12 +29,15 @@ class Task:
         Records to read.
     folder
         Where state may be kept; empty at first.
+    buffer
+        With stock Faust: its ``stream_buffer_maxsize``, messages; 0 for its default.
     """
 
     broker: str
     topic: str
     count: int
     folder: Path
+    buffer: int = 0
 
     @property
     def group(self) -> str:
@@ -49,8 +52,8 @@ class Task:
     @classmethod
     def told(cls) -> Task:
         """As the command line says it."""
-        broker, topic, count, folder = sys.argv[1:]
-        return cls(broker, topic, int(count), Path(folder))
+        broker, topic, count, folder, *buffer = sys.argv[1:]
+        return cls(broker, topic, int(count), Path(folder), *map(int, buffer))
 
 
 class Meter:
@@ -84,7 +87,7 @@ class Meter:
             "peak_mb": peak_mb(),
             **figures,
         }
-        print(json.dumps(result), flush=True)
+        print(json.dumps(result), file=sys.__stdout__, flush=True)  # Faust's worker makes log lines of what is printed
 
     def end(self, **figures: float) -> None:
         """Print the result, and end the process without a goodbye: group and topics are of this run alone."""

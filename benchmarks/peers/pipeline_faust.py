@@ -21,7 +21,8 @@ from streams.run import Run
 task = Task.told()
 meter = Meter(task.count)
 app = application(task)
-table = app.Table("profiles", key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+table = app.Table("profiles", key_type=bytes, value_type=bytes)
+table.key_serializer = table.value_serializer = "raw"  # JSON without; its constructor takes none
 outbound = app.topic(task.triggers, key_serializer="raw", value_serializer="raw")
 
 

@@ -1,8 +1,8 @@
 """A worker of Rapport, as ``rapport worker`` runs it, that says what it did when it is told to end.
 
 ``TEST_WORKER`` in the environment is JSON of ``tests.live.cluster.Job``. The clock starts when it takes the first partition of
-the log over, before it has received a record, and stops with the last commit (store and transaction) after which no
-event was stepped. Times are of the machine's clock, so that those of several workers can be compared.
+the log over, before it has received a record, and stops with the last commit that holds a step (state store) or
+something that it led to (transaction). Times are of the machine's clock, so that those of several workers can be compared.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from streams.commands.running import logs
 from streams.environment import from_environment
 from streams.memory import settle
 from streams.settings import Limits, StreamSettings
+from streams.topic_plan import OUTBOUND
 from streams.worker import Worker, run
 from tests.live.cluster import Job
 
@@ -35,22 +36,27 @@ class Watch:
 
     def __init__(self) -> None:
         self.worker: Worker | None = None
-        self.steps = self._published = 0
+        self.steps = self._outputs = 0
         self.first = self.last = (0.0, 0.0)
 
     def __call__(self, point: str) -> None:
         """A point was passed."""
         if point == "taken" and not self.first[1]:
-            self.first = self.last = (time.process_time(), time.perf_counter())
-        elif point == "published":
-            self.steps = self._stepped()
-            if self.steps != self._published:
-                self._published = self.steps
-                self.last = (time.process_time(), time.perf_counter())
+            self.first = self.last = now()
+        elif point == "committed" and (steps := self._stepped()) != self.steps:
+            self.steps, self.last = steps, now()
+        elif point == "published" and (outputs := self._published()) != self._outputs:
+            self._outputs, self.last = outputs, now()
 
     def _stepped(self) -> int:
         assert self.worker is not None
         return sum(stepper.steps for lane in self.worker.app.lanes if (stepper := getattr(lane.work, "stepper", None)))
+
+    def _published(self) -> int:
+        """Outputs of the engine: an offset alone, committed while there is nothing to do, is no part of the work."""
+        assert self.worker is not None
+        outputs = self.worker.app.tallies.outputs
+        return sum(count for topic, count in outputs.items() if topic.endswith(OUTBOUND))
 
     def tell(self) -> None:
         """Print the result."""
@@ -63,6 +69,11 @@ class Watch:
             "peak_mb": peak_mb(),
         }
         print("result", json.dumps(result), flush=True)
+
+
+def now() -> tuple[float, float]:
+    """Processor seconds of this process, and seconds of the machine's clock."""
+    return time.process_time(), time.perf_counter()
 
 
 def main() -> None:
