@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 import msgspec
@@ -98,7 +98,7 @@ def keyed_peer(place: Place, module: str, raws: list[bytes], buffer: int = 0) ->
     topic = f"raw-{uuid4().hex[:8]}"
     fill(place.broker, topic, keyed(raws))
     folder = place.scratch()
-    create(place.broker, Task(place.broker, topic, len(raws), buffer, folder).triggers)
+    create(place.broker, Task(place.broker, topic, len(raws), folder).triggers)
     return python_peer(place, module, topic, len(raws), buffer, folder)
 
 
@@ -111,6 +111,9 @@ def engine_peer(place: Place, raws: list[bytes]) -> Figures:
 
 class Workers(Installation):
     """An installation whose workers tell what they did."""
+
+    def __enter__(self) -> Self:
+        return self
 
     def begin(self) -> subprocess.Popen[bytes]:
         """Start a worker."""

@@ -13,7 +13,7 @@ meter = Meter(task.count)
 app = application(task)
 
 
-@app.agent(app.topic(task.topic, value_serializer="raw"))  # type: ignore[untyped-decorator]  # Faust types it in part
+@app.agent(app.topic(task.topic, value_serializer="raw"))
 async def agent(stream: Any) -> None:
     """Decode event by event."""
     async for value in stream:

@@ -13,7 +13,7 @@ meter = Meter(task.count)
 app = application(task)
 
 
-@app.agent(app.topic(task.topic, value_serializer="raw"))  # type: ignore[untyped-decorator]  # Faust types it in part
+@app.agent(app.topic(task.topic, value_serializer="raw"))
 async def agent(stream: Any) -> None:
     """Decode batch by batch; the clock starts when the first event comes, not when the first batch is full."""
     stream.add_processor(noted)

@@ -21,7 +21,7 @@ from streams.run import Run
 task = Task.told()
 meter = Meter(task.count)
 app = application(task)
-table = app.Table("profiles", key_type=bytes, value_type=bytes)
+table: Any = app.Table("profiles", key_type=bytes, value_type=bytes)
 table.key_serializer = table.value_serializer = "raw"  # JSON without; its constructor takes none
 outbound = app.topic(task.triggers, key_serializer="raw", value_serializer="raw")
 
@@ -38,7 +38,7 @@ class Profiles:
         table[customer.encode()] = encode(profile)
 
 
-@app.agent(app.topic(task.topic, value_serializer="raw"))  # type: ignore[untyped-decorator]  # Faust types it in part
+@app.agent(app.topic(task.topic, value_serializer="raw"))
 async def agent(stream: Any) -> None:
     """Step event by event; a trigger is sent before the next event."""
     decided: list[Decision] = []

@@ -47,7 +47,7 @@ def features(held: dict[str, float], now: float) -> dict[str, float]:
     return made
 
 
-@app.agent(app.topic(task.topic, value_serializer="raw"))  # type: ignore[untyped-decorator]  # Faust types it in part
+@app.agent(app.topic(task.topic, value_serializer="raw"))
 async def agent(stream: Any) -> None:
     """Predict what this event is from what came before, learn what it was, and keep it."""
     triggers = 0

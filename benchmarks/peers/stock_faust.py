@@ -8,6 +8,8 @@ fills up, which shows what its processing costs, and holds the whole backlog in 
 
 from __future__ import annotations
 
+from typing import Any
+
 import faust
 
 from benchmarks.peers.meter import Task
@@ -15,7 +17,7 @@ from benchmarks.peers.meter import Task
 
 def application(task: Task) -> faust.App:
     """An app with Faust's defaults: aiokafka's driver, tables in memory with a changelog topic, one partition a topic; a larger buffer where told."""
-    settings = {"stream_buffer_maxsize": task.buffer} if task.buffer else {}
+    settings: dict[str, Any] = {"stream_buffer_maxsize": task.buffer} if task.buffer else {}
     return faust.App(
         task.group,
         broker=f"kafka://{task.broker}",
