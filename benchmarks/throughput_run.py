@@ -187,6 +187,7 @@ def rapport(place: Place, raws: list[bytes], workers: int = 1, partitions: int =
         "cpu_s": cpu,
         "peak_mb": sum(worker["peak_mb"] for worker in told),
         "steps": sum(worker["steps"] for worker in told),
+        "opened": sum(worker["opened"] for worker in told),
         "triggers": triggers,
         "broker_cpu_s": broker_s,
         "store_cpu_s": store_s,

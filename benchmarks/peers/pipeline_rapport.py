@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import msgspec
 
@@ -37,6 +38,7 @@ class Watch:
     def __init__(self) -> None:
         self.worker: Worker | None = None
         self.steps = self._outputs = 0
+        self._steppers: dict[int, Any] = {}  # a partition that is opened anew has another
         self.first = self.last = (0.0, 0.0)
 
     def __call__(self, point: str) -> None:
@@ -50,7 +52,10 @@ class Watch:
 
     def _stepped(self) -> int:
         assert self.worker is not None
-        return sum(stepper.steps for lane in self.worker.app.lanes if (stepper := getattr(lane.work, "stepper", None)))
+        for lane in self.worker.app.lanes:
+            if (stepper := getattr(lane.work, "stepper", None)) is not None:
+                self._steppers[id(stepper)] = stepper
+        return sum(stepper.steps for stepper in self._steppers.values())
 
     def _published(self) -> int:
         """Outputs of the engine: an offset alone, committed while there is nothing to do, is no part of the work."""
@@ -66,6 +71,7 @@ class Watch:
             "cpu_s": self.last[0] - self.first[0],
             "cpu_at_last_s": self.last[0],
             "steps": self.steps,
+            "opened": len(self._steppers),
             "peak_mb": peak_mb(),
         }
         print("result", json.dumps(result), flush=True)
