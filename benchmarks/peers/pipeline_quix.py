@@ -2,13 +2,13 @@
 
 Its state belongs to a message's key, so the key is the customer, and the engine steps one customer at a time: **a timer
 fires when that customer's next event comes**, at its own due time, and those of a customer who never comes back never do.
-So it has fewer steps and triggers than the others. What a step has for another customer goes to the input topic again
-under that customer's key; the run ends once those are done, too. Learning is inline, and the models are kept nowhere.
+So it has fewer steps and triggers than the others. What a step has for another customer goes to a second topic under that
+customer's key, which it reads as well, in one dataframe with the first; the run ends once those are done, too. Learning is
+inline, and the models are kept nowhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from quixstreams import Application, State
@@ -26,7 +26,7 @@ from schemas.intake import Intake
 from streams.commands.examples import example_settings
 from streams.memory import settle
 
-PROFILE, OURS = "profile", ("ours", b"1")
+PROFILE = "profile"
 
 
 class Out(NamedTuple):
@@ -57,14 +57,16 @@ class Pipeline:
         self._meter = meter
         self._clock = 0
 
-    def read(self, value: bytes, key: bytes, timestamp: int, headers: list[tuple[str, bytes]] | None) -> list[Event]:
-        """The events of a message."""
+    def read(self, value: bytes) -> list[Event]:
+        """The events of a raw record."""
         self._meter.received()
-        if headers and OURS in headers:
-            self.waiting -= 1
-            return [decode_event(value)]
         self._meter.done += 1
         return list(self._intake.read(value, None, f"bench:{self._meter.done}").events)
+
+    def take(self, value: bytes) -> list[Event]:
+        """The event of a message that a step of another customer had."""
+        self.waiting -= 1
+        return [decode_event(value)]
 
     def step(
         self, events: list[Event], key: bytes, timestamp: int, headers: list[tuple[str, bytes]] | None, state: State
@@ -113,11 +115,6 @@ def earliest(profile: Profile, until: int) -> tuple[str, int] | None:
     return None if due is None else (due[1], due[0])
 
 
-def mark(value: Out, *_: Any) -> Iterable[tuple[str, bytes]]:
-    """Headers: events for other customers are told apart from raw records."""
-    return [] if value.trigger else [OURS]
-
-
 def main() -> None:
     """Run until all records are done."""
     task = Task.told()
@@ -131,19 +128,18 @@ def main() -> None:
         loglevel="WARNING",
         on_message_processed=pipeline.ended,
     )
-    source = app.topic(
-        task.topic,
+    source = app.topic(task.topic, key_deserializer="bytes", value_deserializer="bytes")
+    messages = app.topic(
+        f"{task.group}-messages",
         key_deserializer="bytes",
         value_deserializer="bytes",
         key_serializer="bytes",
         value_serializer=Value(),
     )
     triggers = app.topic(task.triggers, key_serializer="bytes", value_serializer=Value())
-    frame = app.dataframe(source)
-    frame = frame.apply(pipeline.read, metadata=True)
+    frame = app.dataframe(source).apply(pipeline.read).concat(app.dataframe(messages).apply(pipeline.take))
     frame = frame.apply(pipeline.step, stateful=True, metadata=True, expand=True)
-    frame = frame.set_headers(mark)
-    frame.to_topic(lambda value, *_: triggers if value.trigger else source, key=lambda value: value.key)
+    frame.to_topic(lambda value, *_: triggers if value.trigger else messages, key=lambda value: value.key)
     app.run()
 
 
