@@ -50,8 +50,10 @@ def test_what_did_not_run_is_not_judged() -> None:
 
 
 def test_cost_beyond_the_engine_is_processor_time_a_record() -> None:
-    held = {"a": done(1000, 9.0, cpu_s=0.25), "engine": done(1000, 1.0, cpu_s=0.1)}
+    held = {"a": done(1000, 9.0, cpu_s=0.25), "engine": {**done(1000, 1.0, cpu_s=0.1), "us_a_step": 40.0}}
     assert beyond("a", "engine")(held) == pytest.approx(150.0)
+    fewer = {**held, "a": {**held["a"], "steps": 1500}}
+    assert beyond("a", "engine")(fewer) == pytest.approx(170.0)
     goal = Goal("cost", "p", beyond("a", "engine"), most=60.0)
     assert goal.judged([held])["met"] is False
     assert goal.judged([{**held, "a": done(1000, 9.0, cpu_s=0.16)}])["met"] is True
