@@ -58,12 +58,13 @@ DECODE = {
     "aiokafka": ("decode_aiokafka", 900_000, 0),
     "confluent-kafka": ("decode_confluent", 1_800_000, 0),
 }
-"""Each peer's module, the events that take it two seconds or more, and the buffer of a stock Faust (0: its default)."""
+"""Each peer's module, the events that take it two seconds or more, and its option (of a stock Faust: its buffer)."""
 
 PIPELINE = {
     "faust": ("pipeline_faust", 0),
     "faust buffered": ("pipeline_faust", BUFFER),
     "quix": ("pipeline_quix", 0),
+    "quix aligned": ("pipeline_quix", 1),
     "limit": ("pipeline_limit", 0),
     "home-made": ("pipeline_home", 0),
 }
@@ -96,8 +97,8 @@ def peers(part: str, place: Place, count: int, scale: float) -> Peers:
         for held in sorted(set(counts.values())):
             fill(place.broker, f"decode-{held}", events(held))
         return {
-            name: partial(python_peer, place, module, f"decode-{counts[name]}", counts[name], buffer)
-            for name, (module, _, buffer) in DECODE.items()
+            name: partial(python_peer, place, module, f"decode-{counts[name]}", counts[name], option)
+            for name, (module, _, option) in DECODE.items()
         }
     if part == "zipf":
         raws = zipf(count)
@@ -110,7 +111,7 @@ def peers(part: str, place: Place, count: int, scale: float) -> Peers:
         }
     return {
         "rapport": partial(rapport, place, raws),
-        **{name: partial(keyed_peer, place, module, raws, buffer) for name, (module, buffer) in PIPELINE.items()},
+        **{name: partial(keyed_peer, place, module, raws, option) for name, (module, option) in PIPELINE.items()},
         "engine": partial(engine_peer, place, raws),
     }
 

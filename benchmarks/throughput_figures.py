@@ -134,6 +134,7 @@ GOALS = (
     Goal("pipeline / stock Faust agent with a table", "pipeline", ratio("rapport", "faust"), 5.0),
     Goal("pipeline / the same with a buffer for all", "pipeline", ratio("rapport", "faust buffered")),
     Goal("pipeline / Quix Streams with its state store", "pipeline", ratio("rapport", "quix"), 1.0, further=1.3),
+    Goal("pipeline / the same, messages from a second topic", "pipeline", ratio("rapport", "quix aligned")),
     Goal("pipeline / the bare limit", "pipeline", ratio("rapport", "limit"), 0.45, further=0.6),
     Goal("pipeline / home-made script", "pipeline", ratio("rapport", "home-made")),
     Goal("engine step, shop", "pipeline", figure("engine", "us_a_step"), most=60.0, further=30.0, unit="us a step"),

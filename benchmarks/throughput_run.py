@@ -72,12 +72,12 @@ def cpu_s(pid: int) -> float:
 
 
 def python_peer(
-    place: Place, module: str, topic: str, count: int, buffer: int = 0, folder: Path | None = None
+    place: Place, module: str, topic: str, count: int, option: int = 0, folder: Path | None = None
 ) -> Figures:
     """Run ``benchmarks.peers.MODULE`` on a topic; raises ``SkippedError`` where it fails."""
-    task = Task(place.broker, topic, count, folder or place.scratch(), buffer)
+    task = Task(place.broker, topic, count, folder or place.scratch(), option)
     command = [sys.executable, "-m", f"benchmarks.peers.{module}", task.broker, topic, str(count), str(task.folder)]
-    command += [str(buffer)] if buffer else []
+    command += [str(option)] if option else []
     before = cpu_s(place.broker_pid)
     try:
         done = subprocess.run(
@@ -93,13 +93,13 @@ def python_peer(
     return {**found, "broker_cpu_s": cpu_s(place.broker_pid) - before, "processes": 1}
 
 
-def keyed_peer(place: Place, module: str, raws: list[bytes], buffer: int = 0) -> Figures:
+def keyed_peer(place: Place, module: str, raws: list[bytes], option: int = 0) -> Figures:
     """Run a peer of the pipeline on a topic of its own: it may write into it."""
     topic = f"raw-{uuid4().hex[:8]}"
     fill(place.broker, topic, keyed(raws))
     folder = place.scratch()
     create(place.broker, Task(place.broker, topic, len(raws), folder).triggers)
-    return python_peer(place, module, topic, len(raws), buffer, folder)
+    return python_peer(place, module, topic, len(raws), option, folder)
 
 
 def engine_peer(place: Place, raws: list[bytes]) -> Figures:

@@ -29,15 +29,15 @@ class Task:
         Records to read.
     folder
         Where state may be kept; empty at first.
-    buffer
-        With stock Faust: its ``stream_buffer_maxsize``, messages; 0 for its default.
+    option
+        What a peer that can be run in two ways makes of it; 0 is its default.
     """
 
     broker: str
     topic: str
     count: int
     folder: Path
-    buffer: int = 0
+    option: int = 0
 
     @property
     def group(self) -> str:
@@ -52,8 +52,8 @@ class Task:
     @classmethod
     def told(cls) -> Task:
         """As the command line says it."""
-        broker, topic, count, folder, *buffer = sys.argv[1:]
-        return cls(broker, topic, int(count), Path(folder), *map(int, buffer))
+        broker, topic, count, folder, *option = sys.argv[1:]
+        return cls(broker, topic, int(count), Path(folder), *map(int, option))
 
 
 class Meter:

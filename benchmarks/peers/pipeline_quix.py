@@ -2,9 +2,11 @@
 
 Its state belongs to a message's key, so the key is the customer, and the engine steps one customer at a time: **a timer
 fires when that customer's next event comes**, at its own due time, and those of a customer who never comes back never do.
-So it has fewer steps and triggers than the others. What a step has for another customer goes to a second topic under that
-customer's key, which it reads as well, in one dataframe with the first; the run ends once those are done, too. Learning is
-inline, and the models are kept nowhere.
+So it has fewer steps and triggers than the others. What a step has for another customer goes to the input topic again
+under that customer's key; with an option of 1, to a second topic that it reads as well, in one dataframe with the first.
+The first is faster, but behind a backlog those events come last of all, and late; the second aligns both topics by time,
+and waits for that. The run ends once those events are done, too. Learning is inline, and the models are kept
+nowhere.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from schemas.intake import Intake
 from streams.commands.examples import example_settings
 from streams.memory import settle
 
-PROFILE = "profile"
+PROFILE, OURS = "profile", ("ours", b"1")
+
+Headers = list[tuple[str, bytes]] | None
 
 
 class Out(NamedTuple):
@@ -57,20 +61,16 @@ class Pipeline:
         self._meter = meter
         self._clock = 0
 
-    def read(self, value: bytes) -> list[Event]:
-        """The events of a raw record."""
+    def read(self, value: bytes, key: bytes, timestamp: int, headers: Headers) -> list[Event]:
+        """The events of a raw record, or the one that a step of another customer had for this one."""
         self._meter.received()
+        if headers and OURS in headers:
+            self.waiting -= 1
+            return [decode_event(value)]
         self._meter.done += 1
         return list(self._intake.read(value, None, f"bench:{self._meter.done}").events)
 
-    def take(self, value: bytes) -> list[Event]:
-        """The event of a message that a step of another customer had."""
-        self.waiting -= 1
-        return [decode_event(value)]
-
-    def step(
-        self, events: list[Event], key: bytes, timestamp: int, headers: list[tuple[str, bytes]] | None, state: State
-    ) -> list[Out]:
+    def step(self, events: list[Event], key: bytes, timestamp: int, headers: Headers, state: State) -> list[Out]:
         """Step the key's customer over its due timers and its events; other customers' events are passed on."""
         customer, outs = key.decode(), list[Out]()
         data = state.get_bytes(PROFILE)
@@ -128,17 +128,20 @@ def main() -> None:
         loglevel="WARNING",
         on_message_processed=pipeline.ended,
     )
-    source = app.topic(task.topic, key_deserializer="bytes", value_deserializer="bytes")
-    messages = app.topic(
-        f"{task.group}-messages",
-        key_deserializer="bytes",
-        value_deserializer="bytes",
-        key_serializer="bytes",
-        value_serializer=Value(),
-    )
-    triggers = app.topic(task.triggers, key_serializer="bytes", value_serializer=Value())
-    frame = app.dataframe(source).apply(pipeline.read).concat(app.dataframe(messages).apply(pipeline.take))
+    kinds: dict[str, Any] = {
+        "key_deserializer": "bytes",
+        "value_deserializer": "bytes",
+        "key_serializer": "bytes",
+        "value_serializer": Value(),
+    }
+    source, triggers = app.topic(task.topic, **kinds), app.topic(task.triggers, **kinds)
+    frame = app.dataframe(source).apply(pipeline.read, metadata=True)
+    messages = source
+    if task.option:
+        messages = app.topic(f"{task.group}-messages", **kinds)
+        frame = frame.concat(app.dataframe(messages).apply(pipeline.read, metadata=True))
     frame = frame.apply(pipeline.step, stateful=True, metadata=True, expand=True)
+    frame = frame.set_headers(lambda value, *_: [] if value.trigger else [OURS])
     frame.to_topic(lambda value, *_: triggers if value.trigger else messages, key=lambda value: value.key)
     app.run()
 

@@ -3,7 +3,7 @@
 With its default of ``stream_buffer_maxsize`` (4,096 messages) an agent that is slower than the broker waits for most of the
 time: its full buffer pauses the partition, and while all partitions are paused its consumer sleeps for whole seconds
 (``faust/transport/consumer.py``, ``_wait_next_records``). So it is run both ways: as it comes, and with a buffer that never
-fills up, which shows what its processing costs, and holds the whole backlog in memory.
+fills up (the option, in messages), which shows what its processing costs, and holds the whole backlog in memory.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.peers.meter import Task
 
 def application(task: Task) -> faust.App:
     """An app with Faust's defaults: aiokafka's driver, tables in memory with a changelog topic, one partition a topic; a larger buffer where told."""
-    settings: dict[str, Any] = {"stream_buffer_maxsize": task.buffer} if task.buffer else {}
+    settings: dict[str, Any] = {"stream_buffer_maxsize": task.option} if task.option else {}
     return faust.App(
         task.group,
         broker=f"kafka://{task.broker}",
