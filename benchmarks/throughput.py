@@ -78,16 +78,16 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def placed(stack: str) -> Iterator[Place]:
+def placed(stack: str, patience_s: float) -> Iterator[Place]:
     """A broker and a store."""
     with tempfile.TemporaryDirectory(prefix="rapport-bench-") as scratch:
         folder = Path(scratch)
         if stack == "embedded":
             with embedded.start(folder / "stack") as held:
-                yield Place(held.kafka, held.redis, held.broker.pid, held.valkey.pid, False, folder)
+                yield Place(held.kafka, held.redis, held.broker.pid, held.valkey.pid, False, folder, patience_s)
         else:
             with KafkaServer() as kafka, Valkey(folder / "valkey") as valkey:
-                yield Place(kafka.bootstrap, valkey.url, kafka.pid, valkey.pid, True, folder)
+                yield Place(kafka.bootstrap, valkey.url, kafka.pid, valkey.pid, True, folder, patience_s)
 
 
 def peers(part: str, place: Place, count: int, scale: float) -> Peers:
@@ -173,6 +173,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part; may be given again")
     parser.add_argument("--peer", action="append", help="a peer by its name in the table; may be given again")
     parser.add_argument("--stack", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--patience", type=float, default=600.0, help="seconds that a run may take; then it is skipped")
     parser.add_argument("--dry", action="store_true", help="do not append the result")
     options = parser.parse_args()
     result: dict[str, Any] = {
@@ -186,7 +187,7 @@ def main() -> None:
         "skipped": {},
         "goals": [],
     }
-    with placed(options.stack) as place:
+    with placed(options.stack, options.patience) as place:
         for part in options.only or PARTS:
             held = peers(part, place, options.records, options.scale)
             if options.peer:

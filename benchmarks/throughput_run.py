@@ -22,7 +22,6 @@ from benchmarks.throughput_load import create, fill, keyed
 from streams.topic_plan import DECISIONS, OUTBOUND
 from tests.live.cluster import Installation, Job
 
-PATIENCE_S = 900.0
 STILL_S = 3.0
 JOINED_S = 8.0
 CAMPAIGNS = ROOT / "examples" / "campaigns.toml"
@@ -49,6 +48,8 @@ class Place:
         Whether the broker has them.
     folder
         For logs and state.
+    patience_s
+        How long a run may take, seconds; then its peer is skipped.
     """
 
     broker: str
@@ -57,6 +58,7 @@ class Place:
     store_pid: int
     transactions: bool
     folder: Path
+    patience_s: float = 600.0
 
     def scratch(self) -> Path:
         """A new folder."""
@@ -81,10 +83,10 @@ def python_peer(
     before = cpu_s(place.broker_pid)
     try:
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False
+            command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=place.patience_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise SkippedError(f"not done in {PATIENCE_S:.0f} s") from None
+        raise SkippedError(f"not done in {place.patience_s:.0f} s") from None
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"records"')]
     if done.returncode or not lines:
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
@@ -124,9 +126,9 @@ class Workers(Installation):
         self.workers.append(worker)
         return worker
 
-    def until_still(self) -> None:
+    def until_still(self, patience_s: float) -> None:
         """Wait until the engine's positions stand still for three seconds."""
-        until, moved, last = time.monotonic() + PATIENCE_S, time.monotonic(), -1
+        until, moved, last = time.monotonic() + patience_s, time.monotonic(), -1
         while time.monotonic() - moved < STILL_S or not last:
             if time.monotonic() > until or any(worker.poll() is not None for worker in self.workers):
                 raise SkippedError(f"not done: {self.logs()[-300:]}")
@@ -171,7 +173,7 @@ def rapport(place: Place, raws: list[bytes], workers: int = 1, partitions: int =
             else:
                 resumed, used = _together(installation, workers, raws)
                 watched = _watched(place)
-            installation.until_still()
+            installation.until_still(place.patience_s)
             broker_s, store_s = watched()
             installation.wait()
             told = installation.told()
