@@ -31,6 +31,7 @@ from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver, Unlinked
 from schemas.routing import RAW_TOPICS
 from streams import clients, log_reader, topics
+from streams.children import spawn
 from streams.emitting import decode_example
 from streams.environment import kafka_from_environment
 from streams.log_reader import Record
@@ -62,6 +63,7 @@ class Job(msgspec.Struct):
     halt: bool = False
     stall_s: float = 120.0
     learn_every: int = 200
+    learn_s: float = 2.0
     without: str = ""
 
 
@@ -92,11 +94,10 @@ class Installation:
         """Start a worker; it kills itself the ``die_after``-th time it comes to ``die_at``, or with ``halt`` suspends itself."""
         job = msgspec.structs.replace(self.job, die_at=die_at, die_after=die_after, **changed)
         log = self.folder / f"worker-{len(self.workers)}.log"
-        env = {**os.environ, "TEST_WORKER": msgspec.json.encode(job).decode(), "PYTHONHASHSEED": "0"}
-        with log.open("wb") as out:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.live.worker_process"], cwd=ROOT, env=env, stdout=out, stderr=out
-            )
+        told = log.with_suffix(".json")  # a file, for hundreds of campaigns are too long for an environment
+        told.write_bytes(msgspec.json.encode(job))
+        env = {**os.environ, "TEST_WORKER": str(told), "PYTHONHASHSEED": "0"}
+        worker = spawn([sys.executable, "-m", "tests.live.worker_process"], ROOT, log, env)
         self.workers.append(worker)
         return worker
 
