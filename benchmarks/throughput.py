@@ -3,7 +3,7 @@
 ``decode``: an agent or loop that only decodes 400-byte JSON events of one partition. ``pipeline``: intake, engine and
 learning on the first 60,000 records of the simulated shop (seed 1) under the example campaigns; the peers read them from one
 topic in order of time, Rapport from its four raw topics with ticks. ``zipf``: the same of Rapport and of the engine alone,
-on 60,000 records of 10,000 customers (Zipf 1.1). ``workers``: two workers against one, two partitions of the log. Each peer's
+on 60,000 records of 10,000 customers (Zipf 1.1), batches of 500. ``workers``: two workers against one, two partitions of the log. Each peer's
 docstring in ``benchmarks/peers/`` says what it does and what it leaves out; ``peers/meter.py`` has the rule of time.
 
 A round runs every peer once, in rotated order. Ratios are of two peers in the same round, and their median comes first.
@@ -102,7 +102,7 @@ def peers(part: str, place: Place, count: int, scale: float) -> Peers:
         }
     if part == "zipf":
         raws = zipf(count)
-        return {"rapport": partial(rapport, place, raws), "engine": partial(engine_peer, place, raws)}
+        return {"rapport": partial(rapport, place, raws, batch=500), "engine": partial(engine_peer, place, raws)}
     raws = records(count)
     if part == "workers":
         return {

@@ -19,10 +19,15 @@ import msgspec
 from benchmarks.machine import ROOT
 from benchmarks.peers.meter import Task
 from benchmarks.throughput_load import create, fill, keyed
+from schemas.base import HOUR_MS
+from streams.children import spawn
+from streams.settings import Limits
 from streams.topic_plan import DECISIONS, OUTBOUND
 from tests.live.cluster import Installation, Job
 
 STILL_S = 3.0
+TICK_MS = HOUR_MS
+"""Event time between ticks: live they come every two seconds, in which thousands of records pass."""
 JOINED_S = 8.0
 CAMPAIGNS = ROOT / "examples" / "campaigns.toml"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -119,10 +124,12 @@ class Workers(Installation):
 
     def begin(self) -> subprocess.Popen[bytes]:
         """Start a worker."""
-        env = {**os.environ, "TEST_WORKER": msgspec.json.encode(self.job).decode(), "PYTHONHASHSEED": "0"}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        told = log.with_suffix(".json")
+        told.write_bytes(msgspec.json.encode(self.job))
+        env = {**os.environ, "TEST_WORKER": str(told), "PYTHONHASHSEED": "0"}
         command = [sys.executable, "-m", "benchmarks.peers.pipeline_rapport"]
-        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as out:
-            worker = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
+        worker = spawn(command, ROOT, log, env)
         self.workers.append(worker)
         return worker
 
@@ -145,7 +152,14 @@ class Workers(Installation):
         return [json.loads(log.rpartition("\nresult ")[2].splitlines()[0]) for log in logs]
 
 
-def rapport(place: Place, raws: list[bytes], workers: int = 1, partitions: int = 1, raw_partitions: int = 1) -> Figures:
+def rapport(
+    place: Place,
+    raws: list[bytes],
+    workers: int = 1,
+    partitions: int = 1,
+    raw_partitions: int = 1,
+    batch: int = Limits().records,
+) -> Figures:
     """Workers of all roles on an installation of their own.
 
     One worker starts when all records are there. Several join first, are suspended while the records are played, and
@@ -160,13 +174,14 @@ def rapport(place: Place, raws: list[bytes], workers: int = 1, partitions: int =
         name + "-",
         CAMPAIGNS.read_text(),
         transactions=place.transactions,
+        records=batch,
         examples=5_000,
         session_s=session_s,
     )
     try:
         with Workers(job, partitions, folder, raw_partitions) as installation:
             if partitions == 1:
-                installation.play(raws)
+                installation.play(raws, tick_ms=TICK_MS)
                 resumed, used = 0.0, [0.0] * workers
                 watched = _watched(place)
                 installation.started(installation.begin())
@@ -216,7 +231,7 @@ def _together(installation: Workers, workers: int, raws: list[bytes]) -> tuple[f
     time.sleep(JOINED_S)  # the last rebalance, and the opening of all partitions
     for worker in installation.workers:
         worker.send_signal(signal.SIGSTOP)
-    installation.play(raws)
+    installation.play(raws, tick_ms=TICK_MS)
     used = [cpu_s(worker.pid) for worker in installation.workers]
     resumed = time.perf_counter()
     for worker in installation.workers:

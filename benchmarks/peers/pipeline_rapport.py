@@ -1,6 +1,6 @@
 """A worker of Rapport, as ``rapport worker`` runs it, that says what it did when it is told to end.
 
-``TEST_WORKER`` in the environment is JSON of ``tests.live.cluster.Job``. The clock starts when it takes the first partition of
+``TEST_WORKER`` in the environment names a file with JSON of ``tests.live.cluster.Job``. The clock starts when it takes the first partition of
 the log over, before it has received a record, and stops with the last commit that holds a step (state store) or
 something that it led to (transaction). Times are of the machine's clock, so that those of several workers can be compared.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -86,7 +87,7 @@ def main() -> None:
     """Run the worker that the environment describes."""
     settle()
     logs()
-    job = msgspec.json.decode(os.environ["TEST_WORKER"], type=Job)
+    job = msgspec.json.decode(Path(os.environ["TEST_WORKER"]).read_bytes(), type=Job)
     settings = StreamSettings(
         app=job.app,
         prefix=job.prefix,

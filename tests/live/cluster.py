@@ -25,7 +25,7 @@ from models.partition import Partition
 from models.policy.reading import Settings
 from models.profile import profile as profiles
 from models.profile.profile import Profile
-from schemas.base import Event
+from schemas.base import MINUTE_MS, Event
 from schemas.codec import decode_event, encode_conversion, encode_decision
 from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver, Unlinked
@@ -122,9 +122,9 @@ class Installation:
             for path in sorted(self.folder.glob("worker-*.log"))
         )
 
-    def play(self, lines: Iterable[bytes], only: str = "") -> None:
+    def play(self, lines: Iterable[bytes], only: str = "", tick_ms: int = 5 * MINUTE_MS) -> None:
         """Play raw records as fast as the broker takes them, ticks included."""
-        with Player(self.connection, prefix=self.job.prefix, only_topic=only) as player:
+        with Player(self.connection, prefix=self.job.prefix, only_topic=only, tick_ms=tick_ms) as player:
             player.play(lines)
 
     def values(self, topic: str) -> list[bytes]:
