@@ -1,7 +1,7 @@
 """A worker of Rapport, as ``rapport worker`` runs it, that says what it did when it is told to end.
 
-``TEST_WORKER`` in the environment names a file with JSON of ``tests.live.cluster.Job``. The clock starts when it takes the first partition of
-the log over, before it has received a record, and stops with the last commit that holds a step (state store) or
+``TEST_WORKER`` in the environment names a file with JSON of ``tests.live.cluster.Job``. The clock starts when it has
+received its first records, and stops with the last commit that holds a step (state store) or
 something that it led to (transaction). Times are of the machine's clock, so that those of several workers can be compared.
 """
 
@@ -11,13 +11,17 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from aiokafka.structs import ConsumerRecord
 
 from benchmarks.peers.meter import peak_mb
 from models.policy.reading import read
+from streams.agents.intake import IntakePartition
+from streams.checkpoint import EnginePartition
 from streams.commands.running import logs
 from streams.environment import from_environment
 from streams.memory import settle
@@ -44,9 +48,7 @@ class Watch:
 
     def __call__(self, point: str) -> None:
         """A point was passed."""
-        if point == "taken" and not self.first[1]:
-            self.first = self.last = now()
-        elif point == "committed" and (steps := self._stepped()) != self.steps:
+        if point == "committed" and (steps := self._stepped()) != self.steps:
             self.steps, self.last = steps, now()
         elif point == "published" and (outputs := self._published()) != self._outputs:
             self._outputs, self.last = outputs, now()
@@ -63,6 +65,11 @@ class Watch:
         assert self.worker is not None
         outputs = self.worker.app.tallies.outputs
         return sum(count for topic, count in outputs.items() if topic.endswith(OUTBOUND))
+
+    def received(self) -> None:
+        """Records were received."""
+        if not self.first[1]:
+            self.first = self.last = now()
 
     def tell(self) -> None:
         """Print the result."""
@@ -83,6 +90,18 @@ def now() -> tuple[float, float]:
     return time.process_time(), time.perf_counter()
 
 
+def timed(work: type[IntakePartition] | type[EnginePartition], watch: Watch) -> None:
+    """Let the clock start with the first records of this kind of work."""
+    process = work.process
+
+    async def received(self: Any, records: Sequence[ConsumerRecord]) -> None:
+        watch.received()
+        await process(self, records)
+
+    vars_of: Any = work
+    vars_of.process = received
+
+
 def main() -> None:
     """Run the worker that the environment describes."""
     settle()
@@ -101,6 +120,8 @@ def main() -> None:
     )
     connection = from_environment({}, kafka=job.kafka, redis=job.redis)
     watch = Watch()
+    timed(IntakePartition, watch)
+    timed(EnginePartition, watch)
 
     def worker() -> Worker:
         watch.worker = Worker(connection, settings, job.role, points=watch, stall_s=job.stall_s)
