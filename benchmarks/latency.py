@@ -17,13 +17,11 @@ the worker's own metrics, before and after each load, the time by step, the reco
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import json
 import math
 import multiprocessing
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -52,6 +50,8 @@ AHEAD_S = 2.0
 LAST_S = 30.0
 PATIENCE_S = 300.0
 NEAR = 2  # offsets that the marker of the last transaction may leave
+TICKS = 4  # of which the log gets one from each raw partition now and then
+LOOK_S, STILL = 0.1, 5
 
 PROBE = """
 [[campaign]]
@@ -60,6 +60,7 @@ signal = "ordered"
 mode = "live"
 topic = "nudges"
 value = 60.0
+holdout = 0.0
 quiet_hours = false
 actions = [{ id = "thanks", channel = "site", cost = 0.01, prior_effect = 0.05 }]
 """
@@ -96,7 +97,9 @@ class Metrics:
     def __init__(self, port: int, pid: int) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
-        self.values = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+        self.values = {
+            name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
+        }
         self.processor_s = processor_s(pid)
         self.at = time.monotonic()
 
@@ -110,7 +113,9 @@ class Metrics:
         for stage in ("intake", "engine"):
             label = f'stage="{stage}"'
             done = self.total("rapport_records_total", label) - before.total("rapport_records_total", label)
-            batches = self.total("rapport_batch_records_count", label) - before.total("rapport_batch_records_count", label)
+            batches = self.total("rapport_batch_records_count", label) - before.total(
+                "rapport_batch_records_count", label
+            )
             sizes[stage] = round(done / max(1.0, batches), 1)
             for key, value in self.values.items():
                 if key.startswith("rapport_step_seconds_sum") and label in key:
@@ -139,7 +144,15 @@ class Bench:
         """The next records of the background with their probes."""
         self._runs += 1
         run = Run(
-            self.kafka, self.prefix, self.records, self._used, count, self.every, rate, f"{self._name}-{self._runs}", 0.0
+            self.kafka,
+            self.prefix,
+            self.records,
+            self._used,
+            count,
+            self.every,
+            rate,
+            f"{self._name}-{self._runs}",
+            0.0,
         )
         self._used += count - len(run.probes())
         return run
@@ -175,14 +188,20 @@ class Bench:
         return Metrics(self._port, self._pid)
 
     def drained(self, records: float) -> float:
-        """Wait until so many records have been taken in and nothing is behind; when that was, seconds (monotonic)."""
-        until = time.monotonic() + PATIENCE_S
+        """Wait until so many records have been taken in and nothing is behind; when that was, seconds (monotonic).
+
+        The worker's lag is that of its last fetch, so it must have stood still for some looks as well.
+        """
+        until, looks = time.monotonic() + PATIENCE_S, [self.look()]
         while time.monotonic() < until:
+            time.sleep(LOOK_S)
             found = self.look()
             taken = found.total("rapport_records_total", 'stage="intake"')
-            if taken >= records and found.total("rapport_lag_records", 'stage="engine"') <= NEAR * self.partitions:
-                return found.at
-            time.sleep(0.1)
+            behind = found.total("rapport_lag_records", 'stage="engine"') > NEAR * self.partitions
+            done, last = (one.total("rapport_records_total", 'stage="engine"') for one in (found, looks[-1]))
+            looks = [found] if taken < records or behind or done - last > TICKS * self.partitions else [*looks, found]
+            if len(looks) == STILL:
+                return looks[0].at
         raise TimeoutError(f"behind after {PATIENCE_S:.0f} s")
 
 
@@ -255,10 +274,8 @@ def level(bench: Bench, subscriber: Pipe, rate: float, seconds: float, lead_s: f
     }
 
 
-def legs(bench: Bench, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def legs(raw: dict[str, int], log: dict[str, int], rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """By the broker's clock: milliseconds from due to raw topic, to log, to trigger, to the subscriber's hand."""
-    raw = asyncio.run(appended(bench.kafka, bench.prefix + "transactions", bench.partitions))
-    log = asyncio.run(appended(bench.kafka, bench.prefix + "events", bench.partitions))
     offset = time.time() - time.monotonic()
     found: dict[str, list[float]] = {"due_to_raw": [], "raw_to_log": [], "log_to_trigger": [], "trigger_to_hand": []}
     for round_ in rounds:
@@ -272,7 +289,7 @@ def legs(bench: Bench, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {leg: spread(values) for leg, values in found.items() if values}
 
 
-def summary(bench: Bench, share: float, rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summary(share: float, rounds: Sequence[dict[str, Any]], raw: dict[str, int], log: dict[str, int]) -> dict[str, Any]:
     """All rounds of one load together, and each by itself."""
     latencies = [one for round_ in rounds for one in round_["latencies"]]
     return {
@@ -284,7 +301,7 @@ def summary(bench: Bench, share: float, rounds: Sequence[dict[str, Any]]) -> dic
         "latency_ms": spread(latencies),
         "by_round_ms": [spread(round_["latencies"]) for round_ in rounds],
         "producer_late_ms": spread([one for round_ in rounds for one in round_["producer_late"]]),
-        "legs_ms": legs(bench, rounds),
+        "legs_ms": legs(raw, log, rounds),
         "worker": [round_["worker"] for round_ in rounds],
     }
 
@@ -307,11 +324,12 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
                     rounds[share].append(found)
                     say(f"round {number + 1}, load {share:g}: {spread(found['latencies'])} ms, {found['worker']}")
         subscriber.send("end")
+    raw, log = (appended(bench.kafka, bench.prefix + name) for name in ("transactions", "events"))
     again = saturation(bench, options.backlog)
     say(f"saturation again: {again['records_per_s']} records/s")
     return {
         "saturation": {"first": first, "again": again},
-        "loads": [summary(bench, share, found) for share, found in rounds.items()],
+        "loads": [summary(share, found, raw, log) for share, found in rounds.items()],
     }
 
 
@@ -332,7 +350,9 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=1, help="of the log, and of each raw topic")
     parser.add_argument("--dry", action="store_true", help="do not append the result")
     options = parser.parse_args()
-    given = " ".join(f"--{name} {getattr(options, name)}" for name in ("seconds", "rounds", "loads", "backlog", "every"))
+    given = " ".join(
+        f"--{name} {getattr(options, name)}" for name in ("seconds", "rounds", "loads", "backlog", "every")
+    )
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch, KafkaServer() as kafka, Valkey(Path(scratch) / "valkey") as valkey:
         folder = Path(scratch)

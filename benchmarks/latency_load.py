@@ -22,6 +22,8 @@ from kafka import KafkaProducer  # type: ignore[import-untyped]  # it ships no t
 from models.simulator.config import DAY_MS, ShopConfig
 from models.simulator.shop import Shop
 from schemas.routing import glance
+from streams import clients, log_reader
+from streams.environment import kafka_from_environment
 
 CUSTOMERS = 20_000
 STAMPS = re.compile(rb"(?<=\")20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z(?=\")")
@@ -190,23 +192,11 @@ async def _subscribe(kafka: str, topic: str, partitions: int, pipe: Pipe) -> Non
         await consumer.stop()
 
 
-async def appended(kafka: str, topic: str, partitions: int) -> dict[str, int]:
+def appended(kafka: str, topic: str) -> dict[str, int]:
     """When the broker wrote the first record of each probe's customer into a topic, milliseconds UTC; by bare id."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka, isolation_level="read_committed", enable_auto_commit=False, group_id=None
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, number) for number in range(partitions)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning()
-        found: dict[str, int] = {}
-        while any([await consumer.position(tp) < ends[tp] for tp in places]):
-            for records in (await consumer.getmany(timeout_ms=IDLE_MS)).values():
-                for record in records:
-                    if record.key and PROBE.encode() in record.key:
-                        found.setdefault(record.key.decode().removeprefix("u:"), record.timestamp)
-        return found
-    finally:
-        await consumer.stop()
+    found: dict[str, int] = {}
+    with clients.reader(kafka_from_environment({}, kafka)) as reader:
+        for record in log_reader.whole(reader, topic):
+            if record.key and PROBE.encode() in record.key:
+                found.setdefault(record.key.decode().removeprefix("u:"), record.timestamp)
+    return found
