@@ -33,13 +33,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import redis
+from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
+
 from benchmarks.latency_load import Run, Seen, appended, background, customer, produce, subscribe
 from benchmarks.machine import ROOT, provenance
 from benchmarks.metrics_cost import processor_s
-from streams import topics
+from streams import clients, log_reader, topics
 from streams.embedded import Valkey
 from streams.environment import kafka_from_environment
 from streams.ports import free_port
+from streams.redis_store import key
 from streams.topic_plan import TopicPlan
 from tests.live.kafka import KafkaServer
 
@@ -50,8 +54,7 @@ AHEAD_S = 2.0
 LAST_S = 30.0
 PATIENCE_S = 300.0
 NEAR = 2  # offsets that the marker of the last transaction may leave
-TICKS = 4  # of which the log gets one from each raw partition now and then
-LOOK_S, STILL = 0.1, 5
+LOOK_S = 0.05
 
 PROBE = """
 [[campaign]]
@@ -132,6 +135,7 @@ class Bench:
     def __init__(self, kafka: KafkaServer, valkey: Valkey, folder: Path, options: argparse.Namespace) -> None:
         self.kafka, self._valkey, self._folder = kafka.bootstrap, valkey, folder
         self.every, self.partitions = options.every, options.partitions
+        self._redis: Any = redis.Redis.from_url(valkey.url)
         self._name = f"bench-{uuid4().hex[:8]}"
         self.prefix = self._name + "-"
         plan = TopicPlan(prefix=self.prefix, partitions=self.partitions, raw_partitions=self.partitions)
@@ -183,26 +187,33 @@ class Bench:
                 except subprocess.TimeoutExpired:
                     worker.kill()
 
+    @property
+    def pid(self) -> int:
+        """Of the worker."""
+        return self._pid
+
     def look(self) -> Metrics:
         """What the worker tells now."""
         return Metrics(self._port, self._pid)
 
     def drained(self, records: float) -> float:
-        """Wait until so many records have been taken in and nothing is behind; when that was, seconds (monotonic).
-
-        The worker's lag is that of its last fetch, so it must have stood still for some looks as well.
-        """
-        until, looks = time.monotonic() + PATIENCE_S, [self.look()]
-        while time.monotonic() < until:
+        """Wait until so many records have been taken in, and all that was in the log then is in the state; when that was."""
+        until = time.monotonic() + PATIENCE_S
+        while self.look().total("rapport_records_total", 'stage="intake"') < records:
+            assert time.monotonic() < until, f"behind after {PATIENCE_S:.0f} s"
             time.sleep(LOOK_S)
-            found = self.look()
-            taken = found.total("rapport_records_total", 'stage="intake"')
-            behind = found.total("rapport_lag_records", 'stage="engine"') > NEAR * self.partitions
-            done, last = (one.total("rapport_records_total", 'stage="engine"') for one in (found, looks[-1]))
-            looks = [found] if taken < records or behind or done - last > TICKS * self.partitions else [*looks, found]
-            if len(looks) == STILL:
-                return looks[0].at
-        raise TimeoutError(f"behind after {PATIENCE_S:.0f} s")
+        log = [TopicPartition(self.prefix + "events", number) for number in range(self.partitions)]
+        with clients.reader(kafka_from_environment({}, self.kafka)) as reader:
+            ends = [extent.most for extent in log_reader.extents(reader, log).values()]
+        while any(self.position(number) < end - NEAR for number, end in enumerate(ends)):
+            assert time.monotonic() < until, f"behind after {PATIENCE_S:.0f} s"
+            time.sleep(LOOK_S)
+        return time.monotonic()
+
+    def position(self, partition: int) -> int:
+        """How far a partition of the log is in the state."""
+        found = self._redis.hget(key(self._name, partition, "meta"), "pos")
+        return int(found.split(b",")[0]) if found else 0
 
 
 @contextlib.contextmanager
