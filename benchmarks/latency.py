@@ -43,7 +43,7 @@ from streams import clients, log_reader, topics
 from streams.embedded import Valkey
 from streams.environment import kafka_from_environment
 from streams.ports import free_port
-from streams.redis_store import key
+from streams.redis_store import key as key_of
 from streams.topic_plan import TopicPlan
 from tests.live.kafka import KafkaServer
 
@@ -212,7 +212,7 @@ class Bench:
 
     def position(self, partition: int) -> int:
         """How far a partition of the log is in the state."""
-        found = self._redis.hget(key(self._name, partition, "meta"), "pos")
+        found = self._redis.hget(key_of(self._name, partition, "meta"), "pos")
         return int(found.split(b",")[0]) if found else 0
 
 

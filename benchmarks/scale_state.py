@@ -30,6 +30,7 @@ from streams.redis_store import RedisStore
 from streams.run import Run
 from streams.settings import StreamSettings
 from streams.store import Commit, Position
+from streams.tallies import Tallies
 from tests.streams.fakes import FakeBroker
 
 PATTERN_RECORDS = 40_000
@@ -107,7 +108,8 @@ class State:
         self.settings = StreamSettings(app=self.name, raw=(), engine=example_settings(), clock="event")
         self._broker = FakeBroker(loops=False)
         self._tp = TopicPartition("events", 0)
-        self.work = EnginePartition(self._tp, self.settings, self._store, self._broker)
+        self._tallies = Tallies()
+        self.work = EnginePartition(self._tp, self.settings, self._store, self._broker, tallies=self._tallies)
         self.clock = run.partition.clock
         self.filled: dict[str, float] = {}
         self._seed = 0
@@ -173,8 +175,7 @@ class State:
 
     async def measured(self, law: str, batches: int) -> list[dict[str, float]]:
         """Work on so many batches; of each the microseconds a step by stage, steps, and what was not in memory."""
-        found = []
-        tallies = self.work._tallies
+        found, tallies = [], self._tallies
         for _ in range(batches):
             records = self.batch(law, BATCH)
             before, steps = dict(self.work.stages.seconds), self.work.stepper.steps
