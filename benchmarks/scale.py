@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.machine import ROOT, provenance
 from benchmarks.scale_step import by_campaigns, by_customers, by_products, say
 from benchmarks.scale_stream import by_partitions, history, recovery
+from streams.commands.running import logs
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.jsonl"
 
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dry", action="store_true", help="do not append the results")
     options = parser.parse_args()
+    logs()
     for name in options.only or SCENARIOS:
         load = os.getloadavg()[0]
         say(name)
