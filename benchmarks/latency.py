@@ -255,7 +255,7 @@ def level(bench: Bench, subscriber: Pipe, rate: float, seconds: float, lead_s: f
     subscriber.recv()
     with process(produce, run) as producer:
         # records are made before the first is due
-        start = time.monotonic() + AHEAD_S + run.count / 50_000
+        start = time.monotonic() + AHEAD_S + run.total / 50_000
         run = run._replace(start=start)
         producer.send(start)
         time.sleep(max(0.0, start + lead_s - time.monotonic()))
@@ -270,13 +270,13 @@ def level(bench: Bench, subscriber: Pipe, rate: float, seconds: float, lead_s: f
         for one in subscriber.recv():
             seen.setdefault(one.customer.removeprefix("u:"), one)
         time.sleep(0.1)
-    bench.drained(base + run.count)
+    bench.drained(base + run.total)
     counted = [number for number in run.probes() if number >= rate * lead_s]
     probes = {customer(run.name, number): run.due(number) for number in counted}
     latencies = [1000 * (seen[who].at - due) if who in seen else math.inf for who, due in probes.items()]
     return {
         "rate": round(rate, 1),
-        "sent_per_s": round(run.count / (run.count / rate + max(0.0, late[-1])), 1),
+        "sent_per_s": round(run.total / (run.total / rate + max(0.0, late[-1])), 1),
         "latencies": latencies,
         "producer_late": [1000 * one for one in late],
         "worker": after.since(before),

@@ -42,7 +42,7 @@ class Run(NamedTuple):
         The broker, and what stands before the names of topics.
     records
         File of the background's records, a line each.
-    first, count
+    first, total
         The slice of it that is played, and how many records there are in all, probes included.
     every
         One record in so many is a probe.
@@ -58,7 +58,7 @@ class Run(NamedTuple):
     prefix: str
     records: Path
     first: int
-    count: int
+    total: int
     every: int
     rate: float
     name: str
@@ -70,7 +70,7 @@ class Run(NamedTuple):
 
     def probes(self) -> range:
         """The numbers of the probes."""
-        return range(self.every - 1, self.count, self.every)
+        return range(self.every - 1, self.total, self.every)
 
 
 def customer(name: str, number: int) -> str:
@@ -116,7 +116,7 @@ def made(run: Run) -> Iterator[tuple[str, bytes | None, bytes]]:
     with run.records.open("rb") as file:
         for _ in range(run.first):
             next(file)
-        for number in range(run.count):
+        for number in range(run.total):
             at = stamp(offset + run.due(number))
             if number in probes:
                 who = customer(run.name, number)

@@ -170,7 +170,7 @@ class State:
             # ids are of one batch: another's are other events
             value = raw.replace(b'"messageId": "m', b'"messageId": "m%d-' % self._seed, 1)
             for event in intake.read(value, None, f"s{self._seed}:{number}").events:
-                self._broker.append(encode_event(event), event.occurred_at)  # type: ignore[arg-type]  # of the union
+                self._broker.append(encode_event(event), event.occurred_at)
                 yield self._broker.events[-1]
 
     async def measured(self, law: str, batches: int) -> list[dict[str, float]]:
