@@ -9,9 +9,8 @@ PACKAGES := schemas models streams
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak fuzz mutations check lint types imports \
-	doctest coverage contracts test-contracts bench-quality bench-speed bench-kafka bench-stream bench-effect bench-limits bench-latency \
-	bench-scale docs lock build \
-	clean
+	doctest coverage contracts test-contracts bench bench-quality bench-speed bench-kafka bench-stream bench-effect bench-limits \
+	bench-latency bench-scale docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -108,6 +107,22 @@ test-contracts: $(STAMP) ## validate docs/contracts with AsyncAPI's own parser (
 	@cd tests/contracts && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@RAPPORT_REQUIRE_CONTRACTS=1 $(BIN)/python -m pytest tests/contracts
 
+# What Rapport is compared with pins other versions than the lock file does (pydantic), so it has an environment of its own,
+# in which everything else is held to the locked versions.
+PEERS := .venv-peers
+
+$(PEERS)/.installed: requirements.lock pyproject.toml $(STAMP)
+	@echo 'Setting up $(PEERS): about half a minute'
+	@$(BIN)/python -m venv --clear $(PEERS)
+	@sed -E 's/ *\\$$//; /^ +--hash/d; s/\[[^]]*\]==/==/; /^pydantic/d' requirements.lock > $(PEERS)/constraints.txt
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check install --quiet -c $(PEERS)/constraints.txt -e '.[embedded,peers]'
+	@touch $@
+
+BENCH ?=
+
+bench: $(PEERS)/.installed ## measure the speed beside Faust, Quix Streams and bare loops (BENCH='--only decode --rounds 1'): an hour
+	@$(PEERS)/bin/python -m benchmarks.throughput $(BENCH)
+
 bench-quality: $(STAMP) ## measure the quality of the models
 	@$(BIN)/python -m benchmarks.quality
 
@@ -138,8 +153,8 @@ docs: $(STAMP) ## build the site of docs/ into site/; broken links are errors
 # UPGRADE=1 takes the newest versions that pyproject.toml allows; otherwise the locked ones stay where they can.
 lock: ## write requirements.lock anew from pyproject.toml
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }
-	uv pip compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes --no-strip-extras \
-		--no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	uv pip compile pyproject.toml --quiet --extra embedded --extra docs --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-strip-extras --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 		--no-emit-index-url --no-header -c requirements.lock --output-file deploy/requirements.lock
 
@@ -154,5 +169,5 @@ build: $(STAMP) ## build the wheel and try it in an environment of its own
 	@cd build && venv/bin/rapport --version
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist site rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
+	rm -rf $(VENV) $(PEERS) build dist site rapport-out .coverage .coverage.* htmlcov .hypothesis .*_cache *.egg-info
 	find $(PACKAGES) tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

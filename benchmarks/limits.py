@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -28,7 +27,7 @@ from uuid import uuid4
 from aiokafka import TopicPartition
 
 from benchmarks.limits_load import START, campaigns, fill, lines
-from benchmarks.limits_watch import Watch
+from benchmarks.limits_watch import Watch, say
 from benchmarks.machine import ROOT, provenance
 from models.policy.reading import read
 from schemas.base import HOUR_MS
@@ -36,10 +35,12 @@ from schemas.intake import Intake
 from streams.broker import Broker
 from streams.embedded import Valkey
 from streams.environment import from_environment
+from streams.folders import temporary
 from streams.player import Player
 from streams.publishers import partition_of
 from streams.redis_store import RedisStore
 from streams.run import Run
+from streams.settings import StreamSettings
 from tests.live.cluster import Installation, Job
 from tests.live.kafka import KafkaServer
 
@@ -65,28 +66,43 @@ class Place:
         name = f"bench-{uuid4().hex[:8]}"
         folder = self._folder / name
         folder.mkdir()
-        job = Job(self._kafka.bootstrap, self._valkey.url, name, name + "-", rules, examples=5_000, session_s=30.0)
+        usual = StreamSettings()
+        job = Job(
+            self._kafka.bootstrap,
+            self._valkey.url,
+            name,
+            name + "-",
+            rules,
+            examples=usual.limits.examples,
+            session_s=30.0,
+            learn_every=usual.learn_every,
+            learn_s=usual.learn_s,
+        )
         return Installation(job, partitions, folder, raw_partitions=2)
 
 
 def play(of: Installation, made: Iterable[bytes]) -> float:
     """Play with a tick an hour; the seconds that took."""
+    say("  plays")
     began = time.monotonic()
     with Player(of.connection, prefix=of.job.prefix, tick_ms=HOUR_MS) as player:
         player.play(made)
-    return time.monotonic() - began
+    took = time.monotonic() - began
+    say(f"  played in {took:.1f} s")
+    return took
 
 
 def drained(of: Installation, records: int) -> dict[str, Any]:
     """A worker starts, works until nothing is left and ends; what was measured."""
     worker = of.start()
     of.started(worker)
-    watch = Watch(of)
+    watch = Watch(of, worker)
     watch.start()
     watch.drained(PATIENCE_S)
     watch.end()
     of.stop(worker)
     found = watch.figures()
+    say(f"  done in {found['seconds']} s")
     return {"records": records, "records_per_s": round(records / max(1e-9, found["seconds"])), **found}
 
 
@@ -180,6 +196,7 @@ def step_ratios(count: int, rounds: int) -> dict[str, Any]:
                 run.drain(events)
                 times.append(1e6 * (time.process_time() - began) / count)
         few, many = (statistics.median(took[number]) for number in (5, 500))
+        say(f"  {shape}: {few:.1f} us a record under 5 campaigns, {many:.1f} under 500")
         found[shape] = {"us_5": round(few, 1), "us_500": round(many, 1), "ratio": round(many / few, 2)}
     return found
 
@@ -200,14 +217,15 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="do not append the results")
     options = parser.parse_args()
     for name in options.only or SCENARIOS:
+        say(f"{name}, scale {options.scale:g}")
         load = os.getloadavg()[0]
         command = f"python -m benchmarks.limits --only {name} --scale {options.scale:g}"
         with (
-            tempfile.TemporaryDirectory() as scratch,
+            temporary("rapport-limits-") as scratch,
             KafkaServer() as kafka,
-            Valkey(Path(scratch) / "valkey") as valkey,
+            Valkey(scratch / "valkey") as valkey,
         ):
-            figures = SCENARIOS[name](Place(kafka, valkey, Path(scratch), options.scale))
+            figures = SCENARIOS[name](Place(kafka, valkey, scratch, options.scale))
         result = {
             **provenance(command),
             "scenario": name,

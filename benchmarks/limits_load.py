@@ -9,6 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
+from benchmarks.limits_watch import say
 from benchmarks.speed import records
 from models.profile.profile import Profile, encode
 from schemas.base import DAY_MS
@@ -142,4 +143,5 @@ async def fill(store: RedisStore, customers: int, partitions: int, identities: l
             timers += len(set_)
             commit = Commit(token, seq, Position(0), b"", identities[p], profiles=made, timers=set_)
             await store.commit(p, commit)
+        say(f"  partition {p}: {len(who):,} customers stored")
     return {"customers": customers, "timers": timers, "profile_bytes": size}

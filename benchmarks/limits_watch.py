@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -13,14 +16,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
+from kafka.errors import KafkaError  # type: ignore[import-untyped]  # it ships no types
+from redis.exceptions import RedisError
 
 from streams import clients, log_reader
+from streams.errors import StreamError
 from tests.live.cluster import Installation, committed_offsets
 
 EVERY_S = 0.5
+SAY_S = 10.0
+STILL = 5
+STALL_S = 120.0
 SERIES = 40
-SMALL_LAG = 2  # the marker of the last transaction, which no position passes
+MARKERS = 32
+"""Offsets at the end of a partition that may be markers of transactions alone, which no position passes: one for each
+producer that ended its last one there."""
+AWAY = (KafkaError, StreamError, RedisError, OSError)
 MB = 1 << 20
+
+
+def say(text: str) -> None:
+    """Progress, to standard error."""
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 class Sample(NamedTuple):
@@ -29,21 +46,24 @@ class Sample(NamedTuple):
     Parameters
     ----------
     rss
-        Resident bytes of each worker.
+        Resident bytes of the worker.
     store
         Bytes that the store says it uses.
     raw
         Records of raw topics that intake has not committed.
     lags, positions
-        Records of the log not yet in the state, and how far the state is, by partition.
+        Offsets of the log not yet in the state, markers included, and how far the state is, by partition.
+    progress
+        Changes with every commit, one that fires timers of a record that is not done included.
     """
 
     at: float
-    rss: tuple[int, ...]
+    rss: int
     store: int
     raw: int
     lags: tuple[int, ...]
     positions: tuple[int, ...]
+    progress: tuple[bytes, ...] = ()
 
 
 def resident(pid: int) -> int:
@@ -68,77 +88,141 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
     return sum((p[0] - x) * (p[1] - y) for p in points) / spread if spread else 0.0
 
 
-def standstills(samples: Sequence[Sample], partitions: int) -> list[float]:
-    """By partition, the longest time in which it had a lag and did not move, seconds.
+def standstills(samples: Sequence[Sample], partitions: int, idle: int) -> list[float]:
+    """By partition, the longest time in which it had a lag of more than ``idle`` and did not move, seconds.
 
-    >>> looks = [Sample(at, (), 0, 0, (9,), (where,)) for at, where in ((0.0, 0), (2.0, 5), (5.0, 5), (6.0, 7))]
-    >>> standstills(looks, 1)
+    >>> looks = [Sample(at, 0, 0, 0, (9,), (where,)) for at, where in ((0.0, 0), (2.0, 5), (5.0, 5), (6.0, 7))]
+    >>> standstills(looks, 1, 2)
     [4.0]
     """
     longest, since = [0.0] * partitions, [samples[0].at if samples else 0.0] * partitions
     for before, sample in itertools.pairwise(samples):
         for p in range(partitions):
-            if before.lags[p] <= SMALL_LAG:
+            if before.lags[p] <= idle:
                 since[p] = before.at
-            longest[p] = max(longest[p], sample.at - since[p]) if sample.lags[p] > SMALL_LAG else longest[p]
+            longest[p] = max(longest[p], sample.at - since[p]) if sample.lags[p] > idle else longest[p]
             if sample.positions[p] != before.positions[p]:
                 longest[p], since[p] = max(longest[p], sample.at - since[p]), sample.at
     return longest
 
 
+def settled(samples: Sequence[Sample], partitions: Sequence[int]) -> int:
+    """The first look, by its index, at which all that had come was in the state of these partitions; the last where none was.
+
+    What lies behind the position is then markers alone: it neither moves nor shrinks until the next look, and no record is
+    done in part. Versions that the learner announces later do not count.
+
+    >>> looks = [(5, 0, b"0,0"), (0, 9, b"4,2"), (0, 9, b"4,2"), (0, 3, b"10,0"), (0, 3, b"10,0"), (0, 1, b"14,0")]
+    >>> settled([Sample(0.0, 0, 0, raw, (lag,), (0,), (progress,)) for raw, lag, progress in looks], [0])
+    3
+    """
+    for index, (look, after) in enumerate(itertools.pairwise(samples)):
+        if not look.raw and all(
+            look.lags[p] <= MARKERS
+            and look.lags[p] == after.lags[p]
+            and look.progress[p] == after.progress[p]
+            and look.progress[p].endswith(b",0")
+            for p in partitions
+        ):
+            return index
+    return len(samples) - 1
+
+
 class Watch(threading.Thread):
-    """Samples an installation until told to end.
+    """Samples an installation with one worker until told to end, and says every ten seconds how far it is.
 
     Attributes
     ----------
     samples
         In order of time.
+    missed
+        Looks that broker or store did not answer.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, worker: subprocess.Popen[bytes]) -> None:
         super().__init__(daemon=True)
         self._of = installation
+        self._worker = worker
+        self._log = [TopicPartition(installation.job.prefix + "events", p) for p in range(installation.partitions)]
         self._ended = threading.Event()
         self._began = time.monotonic()
+        self._said = self._began
         self.samples: list[Sample] = []
+        self.missed = 0
 
     def run(self) -> None:
-        """Look every half second."""
-        of = self._of
-        log = [TopicPartition(of.job.prefix + "events", p) for p in range(of.partitions)]
-        with clients.reader(of.connection) as reader, clients.admin(of.connection) as admin:
-            raw = [
-                TopicPartition(of.job.prefix + topic, p)
-                for topic in of.job.raw
-                for p in reader.partitions_for_topic(of.job.prefix + topic)
-            ]
-            while not self._ended.is_set():
-                ends = {tp: extent.most for tp, extent in log_reader.extents(reader, [*raw, *log]).items()}
-                done = committed_offsets(admin, of.job.app)
-                positions = tuple(of.position(p) for p in range(of.partitions))
-                self.samples.append(
-                    Sample(
-                        time.monotonic() - self._began,
-                        tuple(resident(worker.pid) for worker in of.workers if worker.poll() is None),
-                        int(of.redis.info("memory")["used_memory"]),
-                        sum(max(0, ends[tp] - done.get(tp, 0)) for tp in raw),
-                        tuple(max(0, ends[tp] - at) for tp, at in zip(log, positions, strict=True)),
-                        positions,
-                    )
-                )
+        """Look every half second; where one is not answered, go on with new connections."""
+        while not self._ended.is_set():
+            try:
+                with clients.reader(self._of.connection) as reader, clients.admin(self._of.connection) as admin:
+                    self._look(reader, admin)
+            except AWAY as error:
+                self.missed += 1
+                say(f"not answered: {error!r:.200}")
                 self._ended.wait(EVERY_S)
 
+    def _look(self, reader: Any, admin: Any) -> None:
+        of, names = self._of, [self._of.job.prefix + topic for topic in self._of.job.raw]
+        raw = [TopicPartition(name, p) for name in names for p in reader.partitions_for_topic(name)]
+        while not self._ended.is_set():
+            ends = {tp: extent.most for tp, extent in log_reader.extents(reader, [*raw, *self._log]).items()}
+            done = committed_offsets(admin, of.job.app)
+            progress = tuple(of.redis.hget(of.key(p, "meta"), "pos") or b"0,0" for p in range(of.partitions))
+            positions = tuple(int(one.split(b",")[0]) for one in progress)
+            self.samples.append(
+                Sample(
+                    time.monotonic() - self._began,
+                    resident(self._worker.pid),
+                    int(of.redis.info("memory")["used_memory"]),
+                    sum(max(0, ends[tp] - done.get(tp, 0)) for tp in raw),
+                    tuple(max(0, ends[tp] - at) for tp, at in zip(self._log, positions, strict=True)),
+                    positions,
+                    progress,
+                )
+            )
+            self._say(self.samples[-1])
+            self._ended.wait(EVERY_S)
+
+    def _say(self, last: Sample) -> None:
+        if time.monotonic() - self._said >= SAY_S:
+            self._said = time.monotonic()
+            say(
+                f"  {last.at:.0f} s: behind {last.raw:,} raw, {', '.join(f'{lag:,}' for lag in last.lags)} of the log; "
+                f"worker {last.rss / MB:.0f} MB, store {last.store / MB:.0f} MB"
+            )
+
     def drained(self, patience_s: float) -> None:
-        """Wait until nothing is behind and nothing moves for five looks; ends with an error where a worker died."""
-        until = time.monotonic() + patience_s
+        """Wait until nothing is left to read and nothing moves for five looks.
+
+        Raises
+        ------
+        TimeoutError
+            Where it is not done after ``patience_s``, or nothing moved, or could be seen, for ``STALL_S``.
+        """
+        until, moved, before = time.monotonic() + patience_s, time.monotonic(), None
         while time.monotonic() < until:
             time.sleep(EVERY_S)
-            assert all(worker.poll() is None for worker in self._of.workers), self._of.logs()
-            last = self.samples[-5:]
-            still = len(self.samples) > 10 and len({s.positions for s in last}) == 1
-            if still and all(s.raw <= SMALL_LAG * 16 and max(s.lags) <= SMALL_LAG for s in last):
+            assert self._worker.poll() is None, self._of.logs()
+            last = self.samples[-STILL:]
+            now = (last[-1].raw, last[-1].progress) if last else None
+            if now != before:
+                moved, before = time.monotonic(), now
+            still = len(self.samples) > 2 * STILL and len({s.progress for s in last}) == 1
+            if still and all(not s.raw and max(s.lags) <= MARKERS for s in last) and not self._left():
                 return
-        raise TimeoutError(f"behind after {patience_s:.0f} s: {self.samples[-1]}")
+            if time.monotonic() - moved > STALL_S:
+                raise TimeoutError(f"nothing moved for {STALL_S:.0f} s: {last[-1:]}\n{self._of.logs()}")
+        raise TimeoutError(f"behind after {patience_s:.0f} s: {self.samples[-1:]}")
+
+    def _left(self) -> bool:
+        """Whether a record lies behind a position, and not markers alone."""
+        with contextlib.suppress(*AWAY), clients.reader(self._of.connection) as reader:
+            for tp, extent in log_reader.extents(reader, self._log).items():
+                rest = extent._replace(start=self._of.position(tp.partition))
+                if any(True for _ in log_reader.through(reader, tp, rest)):
+                    return True
+            return False
+        return True
 
     def end(self) -> None:
         """Stop sampling."""
@@ -148,8 +232,10 @@ class Watch(threading.Thread):
     def figures(self) -> dict[str, Any]:
         """What came of it: the second half of the time under load is what the slope is of."""
         samples, partitions = self.samples, self._of.partitions
-        busy = [s for s in samples if s.raw > SMALL_LAG * 16 or max(s.lags) > SMALL_LAG] or samples
-        memory = [(s.at, sum(s.rss) / MB) for s in busy]
+        done = settled(samples, range(partitions))
+        busy = samples[: done + 1]
+        idle = max(busy[-1].lags)
+        memory = [(s.at, s.rss / MB) for s in busy]
         late = memory[len(memory) // 2 :]
         return {
             "seconds": round(busy[-1].at - busy[0].at, 1),
@@ -168,13 +254,11 @@ class Watch(threading.Thread):
                 round(next((s.at for s in samples if s.positions[p] > samples[0].positions[p]), -1.0), 1)
                 for p in range(partitions)
             ],
-            "done_s": [
-                round(next(s.at for s in samples if s.positions[p] == samples[-1].positions[p]), 1)
-                for p in range(partitions)
-            ],
-            "longest_standstill_s": [round(s, 1) for s in standstills(samples, partitions)],
+            "done_s": [round(samples[settled(samples, [p])].at, 1) for p in range(partitions)],
+            "longest_standstill_s": [round(s, 1) for s in standstills(busy, partitions, idle)],
+            "looks_missed": self.missed,
             "series": [
-                [round(s.at), round(sum(s.rss) / MB), round(s.store / MB), s.raw, list(s.lags)]
+                [round(s.at), round(s.rss / MB), round(s.store / MB), s.raw, list(s.lags)]
                 for s in samples[:: max(1, len(samples) // SERIES)]
             ],
             "load_1m": round(os.getloadavg()[0], 1),

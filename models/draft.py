@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -135,7 +134,7 @@ class Draft:
         self.examples: list[Example] = []
         self.messages: list[Event] = []
         self.changed: dict[str, int] = {}
-        self.counts: Counter[str] | None = None
+        self.counts: dict[str, int] | None = None
         self.suppressed: tuple[Suppressed, ...] = ()
 
     def take(self, profile: Profile) -> None:
@@ -159,8 +158,8 @@ class Draft:
     def count(self, what: str) -> None:
         """Count something for the operators."""
         if self.counts is None:
-            self.counts = Counter()
-        self.counts[what] += 1
+            self.counts = {}
+        self.counts[what] = self.counts.get(what, 0) + 1
 
     def due(self, kind: str) -> int:
         """When the timer of ``kind`` falls due, 0 where it is not set."""

@@ -2,7 +2,8 @@
 
 A batch commits in two moves: one call of the store (profiles, timers, position and outputs, all or nothing), then one
 transaction of Kafka (the outputs and the offset). After any crash the outputs are published from where Kafka's committed
-position says, and processing goes on from the store's; where the store lost its tail, what is repeated is muted.
+position says, and processing goes on from the store's; where the store lost its tail, what is repeated is muted. A broker without
+transactions commits the offset after the outputs, and by whole records: what lies before it was sent, and is muted as well.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class EnginePartition:
         self._publisher = publisher  # first, so that one that does not start is given up as well
         await publisher.start()
         # Only now: a commit whose outcome nobody knew is settled by the start of the next producer of its id.
-        known = await self._broker.committed(self._tp, publisher) if self._broker.transactions else None
+        known = await self._broker.committed(self._tp, publisher)
         meta = taken.meta
         committed = max(known or Position(0), (meta and meta.pub) or Position(0))
         extent = await self._broker.log(self._tp)

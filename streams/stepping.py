@@ -233,8 +233,8 @@ class Stepper:
                     partition.apply(customer, step)
                     for kind, due in step.timers:
                         timers[customer, kind] = due
-                if step.counts:
-                    self.counts.update(step.counts)
+                for what, count in step.counts.items():
+                    self.counts[what] += count
                 emitter.step(step, step.profile.clock, event.received_at)
                 if self._learner is not None:
                     for example in step.examples:
@@ -246,7 +246,7 @@ class Stepper:
                         self.repeats.read(line.record.headers)
                         return self._close(Position(offset + 1), index + 1, changed, timers, emitter, examples)
                     return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
-            if partition.short_of(self.partition.reach(line.event)):
+            if partition.horizon is not None and partition.short_of(partition.reach(line.event)):
                 return self._close(Position(offset, emitter.n), index, changed, timers, emitter, examples)
             self.repeats.read(line.record.headers)
         last = lines[-1].record.offset

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
+import uvloop
 from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 
@@ -237,5 +238,6 @@ def run(worker_of: Callable[[], Worker]) -> int:
 
     if os.environ.get("PYTHONHASHSEED") is None:
         os.environ["PYTHONHASHSEED"] = "0"  # for children; our own outputs are never in the order of a set
-    with watching:  # to the very end: closing the loop can take for ever, too
-        return asyncio.run(main())
+    # to the very end: closing the loop can take for ever, too
+    with watching, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())

@@ -105,7 +105,10 @@ def worker(
     ] = Keep().versions,
     cache_profiles: Annotated[
         int,
-        typer.Option(min=1, help="Customers whose profiles this worker keeps decoded in memory, about 11 KB each."),
+        typer.Option(
+            min=1,
+            help="Customers whose profiles this worker keeps decoded in memory, each about five times its bytes in the store.",
+        ),
     ] = Limits().profiles,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = HOST,

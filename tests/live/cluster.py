@@ -25,12 +25,13 @@ from models.partition import Partition
 from models.policy.reading import Settings
 from models.profile import profile as profiles
 from models.profile.profile import Profile
-from schemas.base import Event
+from schemas.base import MINUTE_MS, Event
 from schemas.codec import decode_event, encode_conversion, encode_decision
 from schemas.control import ModelPublished, Tick
 from schemas.identity import HandedOver, Unlinked
 from schemas.routing import RAW_TOPICS
 from streams import clients, log_reader, topics
+from streams.children import spawn
 from streams.emitting import decode_example
 from streams.environment import kafka_from_environment
 from streams.log_reader import Record
@@ -62,6 +63,7 @@ class Job(msgspec.Struct):
     halt: bool = False
     stall_s: float = 120.0
     learn_every: int = 200
+    learn_s: float = 2.0
     without: str = ""
 
 
@@ -92,11 +94,10 @@ class Installation:
         """Start a worker; it kills itself the ``die_after``-th time it comes to ``die_at``, or with ``halt`` suspends itself."""
         job = msgspec.structs.replace(self.job, die_at=die_at, die_after=die_after, **changed)
         log = self.folder / f"worker-{len(self.workers)}.log"
-        env = {**os.environ, "TEST_WORKER": msgspec.json.encode(job).decode(), "PYTHONHASHSEED": "0"}
-        with log.open("wb") as out:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.live.worker_process"], cwd=ROOT, env=env, stdout=out, stderr=out
-            )
+        told = log.with_suffix(".json")  # a file, for hundreds of campaigns are too long for an environment
+        told.write_bytes(msgspec.json.encode(job))
+        env = {**os.environ, "TEST_WORKER": str(told), "PYTHONHASHSEED": "0"}
+        worker = spawn([sys.executable, "-m", "tests.live.worker_process"], ROOT, log, env)
         self.workers.append(worker)
         return worker
 
@@ -121,9 +122,9 @@ class Installation:
             for path in sorted(self.folder.glob("worker-*.log"))
         )
 
-    def play(self, lines: Iterable[bytes], only: str = "") -> None:
+    def play(self, lines: Iterable[bytes], only: str = "", tick_ms: int = 5 * MINUTE_MS) -> None:
         """Play raw records as fast as the broker takes them, ticks included."""
-        with Player(self.connection, prefix=self.job.prefix, only_topic=only) as player:
+        with Player(self.connection, prefix=self.job.prefix, only_topic=only, tick_ms=tick_ms) as player:
             player.play(lines)
 
     def values(self, topic: str) -> list[bytes]:

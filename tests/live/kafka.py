@@ -123,7 +123,14 @@ class KafkaServer(Server):
         properties = folder / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         if not (folder / "data").exists():
-            tool = [*_java(jars), "kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster}", "-c", str(properties)]
+            tool = [
+                *_java(jars),
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={self._cluster}",
+                "-c",
+                str(properties),
+            ]
             done = _run([*tool, *self._formatting()], FORMAT_S)
             if done.returncode:
                 raise ServerError(self.name, "a data folder that cannot be formatted", "read why", _tail(done.stdout))

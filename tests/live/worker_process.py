@@ -1,6 +1,6 @@
 """A worker in a process of its own that kills or suspends itself at a named point of the protocol; the switch exists only here.
 
-The environment says what to run: ``TEST_WORKER`` is JSON of ``tests.live.cluster.Job``.
+The environment says what to run: ``TEST_WORKER`` names a file with JSON of ``tests.live.cluster.Job``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import msgspec
 
@@ -34,7 +35,7 @@ def main() -> None:
     """Run the worker that the environment describes."""
     settle()
     logs()
-    job = msgspec.json.decode(os.environ["TEST_WORKER"], type=Job)
+    job = msgspec.json.decode(Path(os.environ["TEST_WORKER"]).read_bytes(), type=Job)
     if job.without:
         mutations.remove(job.without)
     signal.signal(signal.SIGUSR1, lambda *_: step_clock(3600.0))
@@ -58,7 +59,7 @@ def main() -> None:
         session_s=job.session_s,
         keep=Keep(job.keep),
         learn_every=job.learn_every,
-        learn_s=2.0,
+        learn_s=job.learn_s,
     )
     connection = from_environment({}, kafka=job.kafka, redis=job.redis)
     sys.exit(run(lambda: Worker(connection, settings, job.role, points=points, stall_s=job.stall_s)))

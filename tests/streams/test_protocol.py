@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
@@ -432,27 +433,45 @@ def test_a_commit_without_a_reply(world: World, fault: str) -> None:
 
 
 @pytest.mark.parametrize("commits", [1, 2, 7])
-def test_a_store_that_lost_its_tail(world: World, commits: int) -> None:
+@pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain"])
+def test_a_store_that_lost_its_tail(transactions: bool, commits: int) -> None:
+    world = World(transactions=transactions)
     world.append(*history(2))
     worker = world.opened(TIGHT)
     assert world.run(worker.process(30))
     world.tick()
+    committed = world.broker.offsets[TP]
     for _ in range(commits):
         world.store.roll_back()
     assert not world.run(worker.process(30)), "it noticed"
     world.check(Limits(seconds=600, outputs=3))
+    assert not repeated_before(world, committed)
 
 
-def test_a_store_that_lost_everything(world: World) -> None:
+@pytest.mark.parametrize("transactions", [True, False], ids=["transactions", "plain"])
+def test_a_store_that_lost_everything(transactions: bool) -> None:
+    world = World(transactions=transactions)
     world.append(*history(2))
     worker = world.opened(TIGHT)
     assert world.run(worker.process(30))
     world.tick()
-    sent = deepcopy(world.broker.sent)
+    sent, committed = deepcopy(world.broker.sent), world.broker.offsets[TP]
     world.store.flush()
     assert not world.run(worker.process(30))
     world.check()
+    assert not repeated_before(world, committed)
     assert all(world.broker.sent[topic][: len(outputs)] == outputs for topic, outputs in sent.items())
+
+
+def repeated_before(world: World, committed: Position) -> list[Output]:
+    """Outputs of records that were committed which are on a topic more than once."""
+    counts = Counter((topic, one.position) for topic, outputs in world.broker.sent.items() for one in outputs)
+    return [
+        one
+        for topic, outputs in world.broker.sent.items()
+        for one in outputs
+        if one.position < committed and counts[topic, one.position] > 1
+    ]
 
 
 def test_a_stale_worker_neither_commits_nor_publishes(world: World) -> None:

@@ -15,7 +15,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections import defaultdict
@@ -27,6 +26,7 @@ from uuid import uuid4
 
 from benchmarks.machine import ROOT, provenance
 from streams.embedded import Broker, Valkey
+from streams.folders import temporary
 from tests.live.faults.checks import Findings, quantile, slope_mb_per_hour
 from tests.live.faults.field import RECOVERY_S, Field
 from tests.live.faults.kinds import FAULTS, NotInjectedError
@@ -213,16 +213,15 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="do not append the results")
     options = parser.parse_args()
     faulthandler.register(signal.SIGUSR1)  # where it is, on request
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # in order; what it started dies with it anyhow
     stack: Stack = options.stack
     kinds = CI if options.only == "ci" else tuple(filter(None, options.only.split(","))) or tuple(FAULTS)
     kinds = tuple(kind for kind in kinds if stack == "kafka" or FAULTS[kind].embedded)
     failed = 0
     with (
-        tempfile.TemporaryDirectory(prefix="rapport-faults-") as scratch,
-        servers(stack, Path(scratch)) as (broker, valkey),
+        temporary("rapport-faults-") as folder,
+        servers(stack, folder) as (broker, valkey),
     ):
-        folder = Path(scratch)
         most = 0.0
         rate = options.rate
         if not rate:
