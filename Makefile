@@ -10,7 +10,7 @@ PACKAGES := schemas models streams
 .DELETE_ON_ERROR:
 .PHONY: help install demo test test-all test-kafka test-live test-browser faults faults-ci soak fuzz mutations check lint types imports \
 	doctest coverage contracts test-contracts bench bench-quality bench-speed bench-kafka bench-stream bench-effect bench-limits \
-	docs lock build clean
+	bench-latency bench-scale docs lock build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
@@ -140,6 +140,12 @@ bench-effect: $(STAMP) ## measure whether the intervals of effects hold the true
 
 bench-limits: $(STAMP) ## measure limits under pressure on Apache Kafka: half an hour and more (--scale: see its --help)
 	@$(BIN)/python -m benchmarks.limits
+
+bench-latency: $(STAMP) ## measure from an event to its trigger on Apache Kafka, by load: five minutes
+	@$(BIN)/python -m benchmarks.latency
+
+bench-scale: $(STAMP) ## measure cost against size: customers, products, campaigns, partitions, bytes, recovery (--scale: see its --help)
+	@$(BIN)/python -m benchmarks.scale
 
 docs: $(STAMP) ## build the site of docs/ into site/; broken links are errors
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict

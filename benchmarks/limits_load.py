@@ -66,12 +66,19 @@ def campaigns(count: int, one_signal: bool = False, delay: str = "") -> str:
     )
 
 
-def lines(count: int, who: Callable[[Random], str], seed: int = 1) -> Iterator[bytes]:
-    """``count`` Segment records over ten days: looks, carts, checkouts and orders of whoever ``who`` draws."""
+def lines(
+    count: int,
+    who: Callable[[Random], str],
+    seed: int = 1,
+    start: int = START,
+    span_ms: int = SPAN_MS,
+    products: int = 2_000,
+) -> Iterator[bytes]:
+    """``count`` Segment records, over ten days by default: looks, carts, checkouts and orders of whoever ``who`` draws."""
     random = Random(seed)
     for number in range(count):
-        at = START + number * SPAN_MS // count
-        product, price = f"p{random.randrange(2000)}", random.randrange(500, 9000) / 100
+        at = start + number * span_ms // count
+        product, price = f"p{random.randrange(products)}", random.randrange(500, 9000) / 100
         item = {"product_id": product, "category": f"k{random.randrange(12)}", "price": price, "quantity": 1}
         draw = random.random()
         if draw < 0.7:
