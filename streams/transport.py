@@ -1,8 +1,9 @@
 """The batching transport: a Faust driver that hands an agent one batch per partition and fetch.
 
-Selected by plain configuration: ``broker="batching://host:port"``. Stock Faust spends about 250 us on every message; here
-that is spent on every batch. Positions come from the lanes, that is from the checkpoint, and so do commits; Faust's own
-acks and commits are off on these topics. Readers are ``read_committed``.
+Selected by plain configuration: ``broker="batching://host:port"``. Stock Faust spends some 75 us on every message, and while
+its buffer is full its consumer sleeps for a second at a time (``make bench``); here both are spent on batches. Positions come
+from the lanes, that is from the checkpoint, and so do commits; Faust's own acks and commits are off on these topics. Readers
+are ``read_committed``.
 """
 
 from __future__ import annotations
