@@ -22,7 +22,7 @@ from typing import Any
 import msgspec
 
 from benchmarks import caps
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from models.config import default_models
 from models.features import FEATURES
 from models.policy.reading import read
@@ -195,11 +195,7 @@ def main() -> int:
     exact = sum(row["decisions_alike"] for row in rows)
     print(f"{exact} of {len(rows)} changes: the same customers and the same decisions")
     if not options.dry and not options.learning:
-        with RESULTS.open("a") as file:
-            file.write(
-                json.dumps({**provenance("python -m benchmarks.cap_changes"), "workload": WORKLOAD, "rows": rows})
-                + "\n"
-            )
+        append(RESULTS, {**provenance("python -m benchmarks.cap_changes"), "workload": WORKLOAD, "rows": rows})
     return 0 if exact == len(rows) or options.learning else 1
 
 

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from benchmarks import effect_intervals, effect_shop
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from models.evaluation.sample_size import wilson
 
 WORKLOAD = "effect-shop-v1"
@@ -70,8 +70,7 @@ def main() -> int:
     }
     print(json.dumps(result, indent=2))
     if not options.dry:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        append(RESULTS, result)
     return 0 if all(one["held_always"][0] >= GOAL * options.seeds for one in campaigns.values()) else 1
 
 

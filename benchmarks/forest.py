@@ -23,7 +23,7 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 from redis.asyncio import Redis
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from models.encoding import as_mapping
 from models.features import CATEGORICAL, FEATURES
 from models.learning.learner import Example
@@ -238,10 +238,7 @@ def main() -> None:
     for found in rows:
         print(json.dumps(found))
     if options.save:
-        with RESULTS.open("a") as file:
-            file.write(
-                json.dumps({"workload": WORKLOAD, "rows": rows, **provenance("python -m benchmarks.forest")}) + "\n"
-            )
+        append(RESULTS, {"workload": WORKLOAD, "rows": rows, **provenance("python -m benchmarks.forest")})
 
 
 if __name__ == "__main__":

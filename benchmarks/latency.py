@@ -37,7 +37,7 @@ import redis
 from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no types
 
 from benchmarks.latency_load import Run, Seen, appended, background, customer, produce, subscribe
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance, say
 from benchmarks.metrics_cost import processor_s
 from streams import clients, log_reader, topics
 from streams.embedded import Valkey
@@ -344,11 +344,6 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def say(text: str) -> None:
-    """A line of progress."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Measure, print, append."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -380,8 +375,7 @@ def main() -> None:
     }
     print(json.dumps(result, indent=2))
     if not options.dry:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        append(RESULTS, result)
     if missing := sum(one["missing"] for one in result["loads"]):
         sys.exit(f"{missing} probes without a trigger")
 

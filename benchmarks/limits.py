@@ -22,13 +22,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 from aiokafka import TopicPartition
 
 from benchmarks.limits_load import START, campaigns, fill, lines
-from benchmarks.limits_watch import Watch, say
-from benchmarks.machine import ROOT, provenance
+from benchmarks.limits_watch import Watch
+from benchmarks.machine import ROOT, append, provenance, say
 from models.policy.reading import read
 from schemas.base import HOUR_MS
 from schemas.intake import Intake
@@ -40,7 +39,6 @@ from streams.player import Player
 from streams.publishers import partition_of
 from streams.redis_store import RedisStore
 from streams.run import Run
-from streams.settings import StreamSettings
 from tests.live.cluster import Installation, Job
 from tests.live.kafka import KafkaServer
 
@@ -63,21 +61,9 @@ class Place:
 
     def installation(self, rules: str = CAMPAIGNS, partitions: int = PARTITIONS) -> Installation:
         """New topics and keys."""
-        name = f"bench-{uuid4().hex[:8]}"
-        folder = self._folder / name
+        job = Job.shipped(self._kafka.bootstrap, self._valkey.url, rules, session_s=30.0)
+        folder = self._folder / job.app
         folder.mkdir()
-        usual = StreamSettings()
-        job = Job(
-            self._kafka.bootstrap,
-            self._valkey.url,
-            name,
-            name + "-",
-            rules,
-            examples=usual.limits.examples,
-            session_s=30.0,
-            learn_every=usual.learn_every,
-            learn_s=usual.learn_s,
-        )
         return Installation(job, partitions, folder, raw_partitions=2)
 
 
@@ -235,8 +221,7 @@ def main() -> None:
         }
         print(json.dumps(result), flush=True)
         if not options.dry:
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+            append(RESULTS, result)
 
 
 if __name__ == "__main__":

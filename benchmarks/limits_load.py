@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from benchmarks.limits_watch import say
+from benchmarks.machine import say
 from benchmarks.speed import records
 from models.profile.profile import Profile, encode
 from schemas.base import DAY_MS

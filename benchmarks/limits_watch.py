@@ -8,7 +8,6 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from kafka import TopicPartition  # type: ignore[import-untyped]  # it ships no 
 from kafka.errors import KafkaError  # type: ignore[import-untyped]  # it ships no types
 from redis.exceptions import RedisError
 
+from benchmarks.machine import say
 from streams import clients, log_reader
 from streams.errors import StreamError
 from tests.live.cluster import Installation, committed_offsets
@@ -33,11 +33,6 @@ MARKERS = 32
 producer that ended its last one there."""
 AWAY = (KafkaError, StreamError, RedisError, OSError)
 MB = 1 << 20
-
-
-def say(text: str) -> None:
-    """Progress, to standard error."""
-    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
 
 
 class Sample(NamedTuple):

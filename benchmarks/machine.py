@@ -1,10 +1,14 @@
-"""What a figure was measured on: machine, versions, commit."""
+"""What every measurement needs: what a figure was measured on, a line of progress, a place for the result."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +29,17 @@ def provenance(command: str) -> dict[str, Any]:
         "river": version("river"),
         "msgspec": version("msgspec"),
     }
+
+
+def say(text: str) -> None:
+    """Progress, to standard error."""
+    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
+
+
+def append(file: Path, result: Mapping[str, Any]) -> None:
+    """Add a result to a file of results, one a line."""
+    with file.open("a") as lines:
+        lines.write(json.dumps(result) + "\n")
 
 
 def _git(*arguments: str) -> str:

@@ -20,7 +20,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from benchmarks.speed import records
 from streams import embedded, topics
 from streams.environment import kafka_from_environment
@@ -115,8 +115,7 @@ def main() -> None:
     row = {"workload": WORKLOAD, "records": given.records, **figures, **provenance("python -m benchmarks.metrics_cost")}
     print(json.dumps(row, indent=1))
     if not given.dry:
-        with RESULTS.open("a") as out:
-            out.write(json.dumps(row) + "\n")
+        append(RESULTS, row)
 
 
 if __name__ == "__main__":

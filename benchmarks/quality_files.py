@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import ROOT
 from models.learning.learner import Example
 from models.policy.reading import read
 from models.profile.journey import STAGES
@@ -28,7 +29,7 @@ from streams.files import write_lines
 from streams.run import Run
 from streams.sources import Sources
 
-from .quality_report import ROOT, data
+from .quality_report import data
 from .quality_rows import target_table
 
 Recount = dict[str, int]

@@ -8,7 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks import machine
+from benchmarks.machine import ROOT
+
 RESULTS = ROOT / "benchmarks" / "results" / "quality.jsonl"
 DOCS = ROOT / "docs" / "quality.md"
 START, END = "<!-- figures: python -m benchmarks.quality --docs -->", "<!-- end of figures -->"
@@ -40,9 +42,7 @@ def clean(value: Any) -> Any:
 
 def append(record: dict[str, Any]) -> None:
     """Add one scenario's result to the file."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(clean(record)) + "\n")
+    machine.append(RESULTS, clean(record))
 
 
 def latest() -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
+from benchmarks.machine import ROOT
 from models.config import CHURN_FEATURES
 from models.learning.learner import Example
 from models.policy.reading import read
@@ -35,7 +36,7 @@ from streams.sources import Sources
 
 from . import quality_references as references
 from .quality_figures import Bools, Floats, Resampled, auc, ece, ece_floor, figures, losses
-from .quality_report import ROOT, data
+from .quality_report import data
 from .quality_rows import Rows, last_third, rows_of, target_table
 
 HORIZON_DAYS = 90.0

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, provenance
-from benchmarks.scale_step import by_campaigns, by_customers, by_products, say
+from benchmarks.machine import ROOT, append, provenance, say
+from benchmarks.scale_step import by_campaigns, by_customers, by_products
 from benchmarks.scale_stream import by_partitions, history, recovery
 from streams.commands.running import logs
 
@@ -64,8 +64,7 @@ def main() -> None:
         }
         print(json.dumps(result), flush=True)
         if not options.dry:
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(result) + "\n")
+            append(RESULTS, result)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.limits_load import campaigns, lines
+from benchmarks.machine import say
 from benchmarks.scale_state import State, drawer, grown
 from models.policy.reading import read
 from schemas.intake import Intake
@@ -24,11 +24,6 @@ PRODUCTS = (1_000, 10_000, 100_000)
 CAMPAIGNS = (10, 100, 500)
 BATCHES = 10
 WARM = 5
-
-
-def say(text: str) -> None:
-    """A line of progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def medians(batches: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -9,7 +9,6 @@ import statistics
 import time
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from aiokafka import TopicPartition
 
@@ -17,8 +16,8 @@ from benchmarks.latency import Bench, process
 from benchmarks.latency_load import background, produce
 from benchmarks.limits_load import START, fill, lines
 from benchmarks.limits_watch import MB, resident
+from benchmarks.machine import say
 from benchmarks.metrics_cost import processor_s
-from benchmarks.scale_step import say
 from benchmarks.stream import opening
 from models.profile.pending import PENDING_MAX
 from models.profile.profile import Profile, core_bytes, encode
@@ -174,19 +173,9 @@ class Recovery:
 
     def __init__(self, kafka: KafkaServer, valkey: Valkey, folder: Path, customers: int) -> None:
         self.customers = customers
-        name = f"bench-{uuid4().hex[:8]}"
-        (folder / name).mkdir()
-        job = Job(
-            kafka.bootstrap,
-            valkey.url,
-            name,
-            name + "-",
-            example_text(),
-            records=1_000,
-            examples=5_000,
-            session_s=SESSION_S,
-        )
-        self.of = Installation(job, 1, folder / name)
+        job = Job.shipped(kafka.bootstrap, valkey.url, example_text(), session_s=SESSION_S)
+        (folder / job.app).mkdir()
+        self.of = Installation(job, 1, folder / job.app)
         self._sent = 0
 
     async def fill(self) -> None:

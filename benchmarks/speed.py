@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from models import scoring
 from models.engine import Engine
 from models.learning.learner import Learner
@@ -201,9 +201,7 @@ def main() -> None:
     }
     print(json.dumps(result, indent=2))
     if not options.no_save:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        append(RESULTS, result)
 
 
 if __name__ == "__main__":

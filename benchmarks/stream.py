@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from aiokafka import TopicPartition
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance
 from benchmarks.speed import records
 from models.policy.reading import Settings
 from models.profile.profile import Profile, encode
@@ -138,8 +138,7 @@ def main() -> None:
     }
     print(json.dumps(result, indent=2))
     if not options.dry:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        append(RESULTS, result)
 
 
 if __name__ == "__main__":

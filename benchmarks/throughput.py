@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance, say
 from benchmarks.peers.event import events
 from benchmarks.speed import records
 from benchmarks.throughput_figures import GOALS, Round, rate, rotated, summary
@@ -70,11 +70,6 @@ PIPELINE = {
 }
 
 Peers = dict[str, Callable[[], Figures]]
-
-
-def say(text: str) -> None:
-    """A line for whoever watches."""
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -200,8 +195,7 @@ def main() -> None:
         say(table(part, found))
     print(json.dumps(result, indent=2))
     if not options.dry:
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(result) + "\n")
+        append(RESULTS, result)
 
 
 if __name__ == "__main__":

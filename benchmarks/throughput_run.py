@@ -165,19 +165,15 @@ def rapport(
     One worker starts when all records are there. Several join first, are suspended while the records are played, and
     go on together: that is when their clock starts, also for one worker on several partitions.
     """
-    name, folder = f"bench-{uuid4().hex[:8]}", place.scratch()
-    session_s = 10.0 if partitions == 1 else 60.0
-    job = Job(
+    job = Job.shipped(
         place.broker,
         place.redis,
-        name,
-        name + "-",
         CAMPAIGNS.read_text(),
         transactions=place.transactions,
         records=batch,
-        examples=5_000,
-        session_s=session_s,
+        session_s=10.0 if partitions == 1 else 60.0,
     )
+    folder = place.scratch()
     try:
         with Workers(job, partitions, folder, raw_partitions) as installation:
             if partitions == 1:

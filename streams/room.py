@@ -8,8 +8,8 @@ from collections.abc import Hashable
 class Room:
     """How many decoded profiles each partition of a worker may keep.
 
-    A decoded profile takes about five times its bytes in the store, such as 11 KB. A bound for each partition would be none for the worker, which is given as many
-    partitions as there are.
+    A decoded profile takes about five times its bytes in the store, such as 11 KB. A bound for each partition would be none
+    for the worker, which is given as many partitions as there are.
 
     Parameters
     ----------

@@ -19,13 +19,11 @@ import msgspec
 from aiokafka.structs import ConsumerRecord
 
 from benchmarks.peers.meter import peak_mb
-from models.policy.reading import read
 from streams.agents.intake import IntakePartition
 from streams.checkpoint import EnginePartition
 from streams.commands.running import logs
 from streams.environment import from_environment
 from streams.memory import settle
-from streams.settings import Limits, StreamSettings
 from streams.topic_plan import OUTBOUND
 from streams.worker import Worker, run
 from tests.live.cluster import Job
@@ -107,24 +105,13 @@ def main() -> None:
     settle()
     logs()
     job = msgspec.json.decode(Path(os.environ["TEST_WORKER"]).read_bytes(), type=Job)
-    settings = StreamSettings(
-        app=job.app,
-        prefix=job.prefix,
-        engine=read(job.campaigns, "campaigns"),
-        raw=job.raw,
-        clock="event",
-        transactions=job.transactions,
-        key=b"key",
-        limits=Limits(records=job.records, examples=job.examples),
-        session_s=job.session_s,
-    )
     connection = from_environment({}, kafka=job.kafka, redis=job.redis)
     watch = Watch()
     timed(IntakePartition, watch)
     timed(EnginePartition, watch)
 
     def worker() -> Worker:
-        watch.worker = Worker(connection, settings, job.role, points=watch, stall_s=job.stall_s)
+        watch.worker = Worker(connection, job.settings(), job.role, points=watch, stall_s=job.stall_s)
         return watch.worker
 
     code = run(worker)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import msgspec
 import redis
@@ -22,7 +23,7 @@ from models.draft import Step
 from models.engine import Engine
 from models.learning.learner import Learner
 from models.partition import Partition
-from models.policy.reading import Settings
+from models.policy.reading import Settings, read
 from models.profile import profile as profiles
 from models.profile.profile import Profile
 from schemas.base import MINUTE_MS, Event
@@ -37,6 +38,8 @@ from streams.environment import kafka_from_environment
 from streams.log_reader import Record
 from streams.player import Player
 from streams.redis_store import key
+from streams.settings import Limits, StreamSettings
+from streams.store import Keep
 from streams.topic_plan import TopicPlan
 
 ROOT = Path(__file__).parents[2]
@@ -65,6 +68,37 @@ class Job(msgspec.Struct):
     learn_every: int = 200
     learn_s: float = 2.0
     without: str = ""
+
+    @classmethod
+    def shipped(cls, kafka: str, redis: str, campaigns: str, **changed: Any) -> Job:
+        """A job with a name of its own and the settings that are shipped, but what is ``changed``."""
+        usual, name = StreamSettings(), f"bench-{uuid4().hex[:8]}"
+        settings = {
+            "records": usual.limits.records,
+            "examples": usual.limits.examples,
+            "session_s": usual.session_s,
+            "keep": usual.keep.versions,
+            "learn_every": usual.learn_every,
+            "learn_s": usual.learn_s,
+        }
+        return cls(kafka, redis, name, name + "-", campaigns, **(settings | changed))
+
+    def settings(self) -> StreamSettings:
+        """What a worker is to run with."""
+        return StreamSettings(
+            app=self.app,
+            prefix=self.prefix,
+            engine=read(self.campaigns, "campaigns"),
+            raw=self.raw,
+            clock="event",
+            transactions=self.transactions,
+            key=b"key",
+            limits=Limits(records=self.records, examples=self.examples),
+            session_s=self.session_s,
+            keep=Keep(self.keep),
+            learn_every=self.learn_every,
+            learn_s=self.learn_s,
+        )
 
 
 class Installation:

@@ -14,12 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from models.policy.reading import read
 from streams.commands.running import logs
 from streams.environment import from_environment
 from streams.memory import settle
-from streams.settings import Limits, StreamSettings
-from streams.store import Keep
 from streams.worker import Worker, run
 from tests.live.cluster import Job
 from tests.live.faults import mutations
@@ -47,22 +44,8 @@ def main() -> None:
         if point == job.die_at and seen[point] == job.die_after:
             os.kill(os.getpid(), signal.SIGSTOP if job.halt else signal.SIGKILL)
 
-    settings = StreamSettings(
-        app=job.app,
-        prefix=job.prefix,
-        engine=read(job.campaigns, "campaigns"),
-        raw=job.raw,
-        clock="event",
-        transactions=job.transactions,
-        key=b"key",
-        limits=Limits(records=job.records, examples=job.examples),
-        session_s=job.session_s,
-        keep=Keep(job.keep),
-        learn_every=job.learn_every,
-        learn_s=job.learn_s,
-    )
     connection = from_environment({}, kafka=job.kafka, redis=job.redis)
-    sys.exit(run(lambda: Worker(connection, settings, job.role, points=points, stall_s=job.stall_s)))
+    sys.exit(run(lambda: Worker(connection, job.settings(), job.role, points=points, stall_s=job.stall_s)))
 
 
 if __name__ == "__main__":

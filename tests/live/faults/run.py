@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
-import json
 import math
 import os
 import shutil
@@ -24,7 +23,7 @@ from random import Random
 from typing import Any, Literal
 from uuid import uuid4
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance, say
 from streams.embedded import Broker, Valkey
 from streams.folders import temporary
 from tests.live.faults.checks import Findings, quantile, slope_mb_per_hour
@@ -190,11 +189,6 @@ def soak(
         return {"fault": "soak", "minutes": minutes} | result(field, findings, stack, seed, recoveries)
 
 
-def say(text: str) -> None:
-    """Progress, to standard error."""
-    print(time.strftime("%H:%M:%S"), text, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Run what the arguments ask for; the exit code says whether all held."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -257,8 +251,7 @@ def main() -> int:
                     f"recovery {found['recovery_s']}, {found['seconds']} s"
                 )
             if not options.dry:
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps(found) + "\n")
+                append(RESULTS, found)
     return min(failed, 1)
 
 

@@ -6,17 +6,16 @@ A safeguard whose loss no test notices is not held by any, so it fails the run; 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
 import sys
 from typing import NamedTuple
 
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, append, provenance, say
 from tests.live.faults.kinds import FAULTS
 from tests.live.faults.mutations import WITHOUT
-from tests.live.faults.run import RESULTS, say
+from tests.live.faults.run import RESULTS
 from tests.live.kafka import KafkaServer
 
 assert "mutation" not in FAULTS
@@ -86,8 +85,7 @@ def main() -> int:
                 found = "**nothing**" if outcome.passed else outcome.first.replace("|", "\\|")
                 line = {"fault": "mutation", "without": name, "how": f"`{how}`", "found": found}
                 command = f"python -m tests.live.faults.safeguards --only '{name}'"
-                with RESULTS.open("a") as file:
-                    file.write(json.dumps({**provenance(command), **line}) + "\n")
+                append(RESULTS, {**provenance(command), **line})
     return min(failed, 1)
 
 
