@@ -46,8 +46,11 @@ def test_a_kill_at_any_point_loses_and_doubles_nothing(install: Install, point: 
     installation.start()
     installation.wait()
     same_as_truth(installation, shop())
-    if point in ("sent", "published") and not installation.job.transactions:
-        assert repeats(installation, *({"sent": ["events"], "published": ["decisions"]}[point]))
+    if not installation.job.transactions:
+        if point == "sent":  # what was sent, its offset not: intake's records come twice, with their ids
+            assert repeats(installation, "events")
+        if point == "published":  # the store did not hear of it, the broker knows its offset
+            assert repeats(installation, "decisions") == 0
 
 
 def test_workers_that_come_and_go_lose_and_double_nothing(install: Install) -> None:
