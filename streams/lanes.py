@@ -2,6 +2,10 @@
 
 Only open lanes are fetched for. A batch belongs to the lease it was fetched under and starts where the one before ended;
 anything else is dropped and fetched again.
+
+What comes while a lane is busy it works on as one batch afterwards: a transaction costs the same whatever it holds. So a
+lane takes what was fetched even while it is busy, and the fetch never waits for it: aiokafka has one under way for each
+broker, and none goes out while records of any partition are not taken.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from .refusals import refusal
 
 log = structlog.get_logger(__name__)
 
-DEPTH = 2
+AHEAD = 2_000
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 IDLE_S = 0.5
 OPEN_S = 60.0
@@ -105,24 +109,27 @@ class Lane:
         self.seek = False
         self.turns = 0
         self.processed = 0
-        self._queue: asyncio.Queue[Batch | None] = asyncio.Queue()  # None: what was handed over was all
+        self._ahead: list[Batch] = []
+        self._records = 0
+        self._woken = asyncio.Event()
         self._session_s = session_s
         self._crash = crash
         self._busy = False
         self._still = asyncio.Event()
         self._still.set()
         self._last = False
+        self._finishing = False
         self._task = asyncio.create_task(self._run(), name=f"lane {tp.topic}/{tp.partition}")
 
     @property
     def ready(self) -> bool:
         """Whether it may be handed another batch."""
-        return self.open and not self._last and self._queue.qsize() < DEPTH
+        return self.open and not self._last and self._records < AHEAD
 
     @property
     def drained(self) -> bool:
         """Whether everything that was handed over is done."""
-        return self.open and self._queue.empty() and not self._busy
+        return self.open and not self._ahead and not self._busy
 
     @property
     def progress(self) -> tuple[int, int, int]:
@@ -148,7 +155,9 @@ class Lane:
         self.next = batch.end
         if batch.records:
             self._still.clear()
-            self._queue.put_nowait(batch)
+            self._ahead.append(batch)
+            self._records += len(batch.records)
+            self._woken.set()
 
     async def _run(self) -> None:
         wait, told = FIRST_WAIT_S, ""
@@ -199,28 +208,30 @@ class Lane:
         self.open = True
 
     async def _work(self) -> None:
-        while True:
-            try:
-                batch = await asyncio.wait_for(self._queue.get(), IDLE_S)
-            except TimeoutError:
-                self._still.set()
-                await self.work.idle()
+        while self._ahead or not self._finishing:
+            if self._ahead:
+                await self._process()
                 continue
-            self._busy = True
+            self._still.set()
+            self._woken.clear()
             try:
-                if batch is None:
-                    return await self.work.finish()
-                await self.work.process(batch.records)
-                self.processed = batch.end
-            finally:
-                self._busy = False
-            if self._queue.empty():
-                self._still.set()
+                await asyncio.wait_for(self._woken.wait(), IDLE_S)
+            except TimeoutError:
+                await self.work.idle()
+        await self.work.finish()
+
+    async def _process(self) -> None:
+        batches, self._ahead, self._records = self._ahead, [], 0
+        self._busy = True
+        try:
+            await self.work.process([record for batch in batches for record in batch.records])
+            self.processed = batches[-1].end
+        finally:
+            self._busy = False
 
     async def _shut(self) -> None:
         self.open = False
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._ahead, self._records = [], 0
         self._still.set()
         with contextlib.suppress(Exception):
             await self.work.close()
@@ -233,7 +244,8 @@ class Lane:
         """End the lane; with ``finish_s``, what it was handed is done first, for so long at most (seconds)."""
         self._last = True
         if finish_s and self.open:
-            self._queue.put_nowait(None)
+            self._finishing = True
+            self._woken.set()
             await asyncio.wait({self._task}, timeout=finish_s)
         self._task.cancel()
         # not wait_for, which would wait on for a task that does not let itself be cancelled
