@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from kafka import KafkaProducer  # type: ignore[import-untyped]  # it ships no types
+from confluent_kafka import KafkaError, Message, Producer
 
 from models.simulator.config import DAY_MS, ShopConfig
 from models.simulator.shop import Shop
@@ -28,7 +28,8 @@ from streams.environment import kafka_from_environment
 CUSTOMERS = 20_000
 STAMPS = re.compile(rb"(?<=\")20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z(?=\")")
 PROBE = "probe-"
-LINGER_MS = 1
+LINGER_MS = 5
+TURN_S = 0.001
 IDLE_MS = 100
 PATIENCE_S = 120.0
 
@@ -129,29 +130,35 @@ def made(run: Run) -> Iterator[tuple[str, bytes | None, bytes]]:
 
 def produce(run: Run, pipe: Pipe) -> None:
     """Make all records, say so, be told the start, and send each when it is due; tells how late it was, seconds, by record."""
-    producer = KafkaProducer(
-        bootstrap_servers=run.kafka,
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=LINGER_MS,
-        batch_size=128 * 1024,
-        allow_auto_create_topics=False,
-        metrics_enabled=False,
+    producer = Producer(
+        {
+            "bootstrap.servers": run.kafka,
+            "acks": "all",
+            "enable.idempotence": True,
+            "linger.ms": LINGER_MS,
+            "allow.auto.create.topics": False,
+            "queue.buffering.max.messages": 10_000_000,
+        }
     )
+    failed: list[KafkaError] = []
+
+    def told(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
     pipe.send("connected")
     run = run._replace(start=pipe.recv())
     ready = list(made(run))
     late = []
-    failed: list[Exception] = []
     for number, (topic, key, value) in enumerate(ready):
         due = run.due(number)
         while (left := due - time.monotonic()) > 0:
-            time.sleep(left)
+            producer.poll(0)
+            time.sleep(max(left, TURN_S))
         late.append(time.monotonic() - due)
-        producer.send(topic, value, key=key, partition=None if key else 0).add_errback(failed.append)
-    producer.flush(PATIENCE_S)
-    producer.close()
-    pipe.send((late, len(failed)))
+        producer.produce(topic, value, key, partition=-1 if key else 0, on_delivery=told)
+    unsent = producer.flush(PATIENCE_S)
+    pipe.send((late, len(failed) + unsent))
 
 
 class Seen(NamedTuple):

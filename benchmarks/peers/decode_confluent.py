@@ -19,7 +19,7 @@ def main() -> None:
             meter.received()
             if (error := message.error()) is not None:
                 raise RuntimeError(str(error))
-            decode(message.value())
+            decode(message.value() or b"")
             meter.done += 1
     meter.end()
 

@@ -34,7 +34,7 @@ def main() -> None:
             meter.received()
             if (error := message.error()) is not None:
                 raise RuntimeError(str(error))
-            run.drain(intake.read(message.value(), None, f"bench:{message.offset()}").events)
+            run.drain(intake.read(message.value() or b"", None, f"bench:{message.offset()}").events)
             meter.done += 1
         producer.poll(0)
     meter.tell(steps=run.steps, triggers=triggers)
