@@ -138,6 +138,7 @@ def produce(run: Run, pipe: Pipe) -> None:
             "linger.ms": LINGER_MS,
             "allow.auto.create.topics": False,
             "queue.buffering.max.messages": 10_000_000,
+            "log_level": 3,
         }
     )
     failed: list[KafkaError] = []
