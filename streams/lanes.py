@@ -109,8 +109,7 @@ class Lane:
         self.seek = False
         self.turns = 0
         self.processed = 0
-        self._ahead: list[Batch] = []
-        self._records = 0
+        self._ahead: list[ConsumerRecord] = []
         self._woken = asyncio.Event()
         self._session_s = session_s
         self._crash = crash
@@ -124,7 +123,7 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether it may be handed another batch."""
-        return self.open and not self._last and self._records < AHEAD
+        return self.open and not self._last and len(self._ahead) < AHEAD
 
     @property
     def drained(self) -> bool:
@@ -155,8 +154,7 @@ class Lane:
         self.next = batch.end
         if batch.records:
             self._still.clear()
-            self._ahead.append(batch)
-            self._records += len(batch.records)
+            self._ahead += batch.records
             self._woken.set()
 
     async def _run(self) -> None:
@@ -221,17 +219,17 @@ class Lane:
         await self.work.finish()
 
     async def _process(self) -> None:
-        batches, self._ahead, self._records = self._ahead, [], 0
+        records, self._ahead, end = self._ahead, [], self.next
         self._busy = True
         try:
-            await self.work.process([record for batch in batches for record in batch.records])
-            self.processed = batches[-1].end
+            await self.work.process(records)
+            self.processed = end
         finally:
             self._busy = False
 
     async def _shut(self) -> None:
         self.open = False
-        self._ahead, self._records = [], 0
+        self._ahead = []
         self._still.set()
         with contextlib.suppress(Exception):
             await self.work.close()
